@@ -1,0 +1,255 @@
+"""Exercises that answer back.
+
+An `Exercise` takes the reader's function (or value), tries it on fresh random cases against the
+course's own implementation, and returns a `Result` that shows well in a notebook: right, not
+attempted yet, or wrong, with the smallest failing case and a hint for a mistake that it knows.
+It never raises for a wrong answer, except while nbgrader grades, when a point is at stake.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+import math
+import os
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Case = tuple[Any, ...]
+
+RIGHT, WRONG, TODO = "right", "wrong", "not attempted yet"
+_LOOKS = {RIGHT: ("✓", "#009E73"), WRONG: ("✗", "#D55E00"), TODO: ("…", "#888888")}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that people really give, and what to tell them.
+
+    Args:
+        answer: the wrong function itself, or the wrong value: an answer that agrees with it on
+            every case has made this mistake.
+        hint: one or two sentences that point to the error without giving the answer away.
+    """
+
+    answer: Any
+    hint: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found; true if the answer is right."""
+
+    exercise: str
+    verdict: str
+    cases: int = 0
+    case: str = ""
+    got: str = ""
+    expected: str = ""
+    hint: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether the answer is right."""
+        return self.verdict == RIGHT
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What to show under the verdict: pairs of a label and a text."""
+        labelled = [
+            ("For", self.case),
+            ("your answer is", self.got),
+            ("expected", self.expected),
+            ("Hint", self.hint),
+        ]
+        return [(label, text) for label, text in labelled if text]
+
+    def headline(self) -> str:
+        """The verdict in one line."""
+        sign = _LOOKS[self.verdict][0]
+        tried = f" ({self.cases} {'case' if self.cases == 1 else 'cases'})" if self.cases else ""
+        return f"{sign} {self.exercise}: {self.verdict}{tried if self else ''}"
+
+    def __repr__(self) -> str:
+        """Plain text, for a terminal."""
+        return "\n".join([self.headline(), *(f"  {a}: {b}" for a, b in self.lines())])
+
+    def _repr_html_(self) -> str:
+        colour = _LOOKS[self.verdict][1]
+        rows = "".join(
+            f'<div style="display:flex;gap:.6em;margin-top:.3em"><span style="min-width:8em">'
+            f'{html.escape(label)}</span><span style="white-space:pre-wrap;overflow-wrap:anywhere;'
+            f'font-family:{"inherit" if label == "Hint" else "monospace"}">'
+            f"{html.escape(text)}</span></div>"
+            for label, text in self.lines()
+        )
+        return (
+            f'<div role="status" style="border-left:4px solid {colour};padding:.4em .8em">'
+            f"<strong>{html.escape(self.headline())}</strong>{rows}</div>"
+        )
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of a chapter: call it with an answer, get a `Result`.
+
+    Args:
+        label: the exercise's label in the chapter, such as ``ex-convolution-size``.
+        oracle: the right function; for an exercise that asks for a value, the right value.
+        cases: draws the arguments of each try from a generator, small cases first.
+            An exercise that asks for a value has none.
+        mistakes: wrong answers that it recognises.
+        hint: what to say about a wrong answer that it does not recognise.
+        tolerance: largest relative difference that still counts as equal.
+    """
+
+    label: str
+    oracle: Any
+    hint: str
+    cases: Callable[[torch.Generator], Iterable[Case]] | None = None
+    mistakes: Sequence[Mistake] = ()
+    tolerance: float = 1e-6
+
+    def __call__(self, answer: Any, seed: int | None = None) -> Result:
+        """Check an answer; fresh random cases each time unless a seed is given."""
+        result = self._check(answer, seed)
+        if result.verdict != RIGHT and os.environ.get("NBGRADER_EXECUTION"):
+            raise AssertionError(repr(result))
+        return result
+
+    def _check(self, answer: Any, seed: int | None) -> Result:
+        if _is_blank(answer):
+            return Result(self.label, TODO)
+        if self.cases is None:
+            arguments: list[Case] = [()]
+            if callable(answer):
+                return self._wrong([()], [_Raised("a function")], [self.oracle], 0, "a value")
+            answers = [answer]
+        else:
+            if not callable(answer):
+                given = _show(answer)
+                return Result(self.label, WRONG, got=given, expected="a function", hint=self.hint)
+            generator = torch.Generator()
+            generator.manual_seed(int.from_bytes(os.urandom(4)) if seed is None else seed)
+            arguments = list(self.cases(generator))
+            answers = [_try(answer, case) for case in arguments]
+        if all(_is_blank(a) for a in answers):
+            return Result(self.label, TODO)
+        truths = [_try(self.oracle, case) for case in arguments]
+        for number, (got, truth) in enumerate(zip(answers, truths, strict=True)):
+            if not _equal(got, truth, self.tolerance):
+                return self._wrong(arguments, answers, truths, number)
+        return Result(self.label, RIGHT, cases=len(arguments))
+
+    def _wrong(
+        self,
+        arguments: list[Case],
+        answers: list[Any],
+        truths: list[Any],
+        number: int,
+        expected: str = "",
+    ) -> Result:
+        names = _parameter_names(self.oracle)
+        return Result(
+            self.label,
+            WRONG,
+            case=", ".join(
+                f"{name}={_show(value)}"
+                for name, value in zip(names, arguments[number], strict=False)
+            ),
+            got=_show(answers[number]),
+            # To print the right value of a question about a value would answer it.
+            expected=expected or (_show(truths[number]) if self.cases else ""),
+            hint=self._recognise(arguments, answers),
+        )
+
+    def _recognise(self, arguments: list[Case], answers: list[Any]) -> str:
+        for mistake in self.mistakes:
+            theirs = [_try(mistake.answer, case) for case in arguments]
+            if all(
+                _equal(a, b, self.tolerance) for a, b in zip(answers, theirs, strict=True)
+            ):
+                return mistake.hint
+        return self.hint
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """What came instead of an answer: an exception, in the words that Python shows."""
+
+    message: str
+
+
+def _try(answer: Any, case: Case) -> Any:
+    """Call with copies, so that an answer that writes to its arguments harms nobody else."""
+    if not callable(answer):
+        return answer
+    copies = [value.clone() if isinstance(value, Tensor) else value for value in case]
+    try:
+        return answer(*copies)
+    except NotImplementedError:
+        return None
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return _Raised(f"{type(error).__name__}: {error} (line {last.lineno} of {last.name})")
+
+
+def _is_blank(value: Any) -> bool:
+    """Whether this is what a stub gives: ``...`` or nothing at all."""
+    if isinstance(value, tuple | list):
+        return len(value) > 0 and all(_is_blank(part) for part in value)
+    return value is None or value is Ellipsis
+
+
+def _equal(a: Any, b: Any, tolerance: float) -> bool:
+    if isinstance(a, _Raised) or isinstance(b, _Raised):
+        # Two ways to fail with the same kind of error are the same mistake.
+        kinds = [v.message.partition(":")[0] if isinstance(v, _Raised) else None for v in (a, b)]
+        return kinds[0] == kinds[1]
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if a.shape != b.shape:
+            return False
+        a, b = a.detach().cpu().double(), b.detach().cpu().double()
+        return torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+    if isinstance(b, Tensor) and b.ndim == 0 and isinstance(a, int | float):
+        return _equal(a, b.item(), tolerance)
+    if isinstance(a, Tensor) and a.ndim == 0 and isinstance(b, int | float):
+        return _equal(a.item(), b, tolerance)
+    if isinstance(b, bool | str) or isinstance(a, bool | str):
+        return type(a) is type(b) and a == b
+    if isinstance(b, int | float):
+        return isinstance(a, int | float) and math.isclose(
+            a, b, rel_tol=tolerance, abs_tol=tolerance
+        )
+    if isinstance(b, Mapping):
+        return (
+            isinstance(a, Mapping)
+            and a.keys() == b.keys()
+            and all(_equal(a[key], b[key], tolerance) for key in b)
+        )
+    if isinstance(b, Sequence):
+        return (
+            isinstance(a, Sequence)
+            and len(a) == len(b)
+            and all(_equal(x, y, tolerance) for x, y in zip(a, b, strict=True))
+        )
+    return bool(a == b)
+
+
+def _show(value: Any) -> str:
+    """A value in a few lines."""
+    if isinstance(value, _Raised):
+        return value.message
+    if isinstance(value, Tensor):
+        tidy = value.detach().cpu()
+        if value.numel() > 64:
+            return f"a tensor of shape {tuple(value.shape)}"
+        text = str(tidy.tolist() if tidy.ndim == 0 else tidy).removeprefix("tensor(")
+        return text.replace("\n       ", "\n").split(", dtype=")[0].removesuffix(")")
+    return repr(value)
+
+
+def _parameter_names(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters) if callable(function) else []
