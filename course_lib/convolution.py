@@ -354,9 +354,7 @@ def conv2d_weight(
     p, q = expect_pair("padding", padding, minimum=0)
     out_channels, group_channels, kh, kw = weight_size
     windows = sliding_windows(F.pad(input, (q, q, p, p)), (kh, kw), stride, dilation)
-    expect_shape(
-        "grad_output", grad_output, (input.shape[0], out_channels, *windows.shape[-2:])
-    )
+    expect_shape("grad_output", grad_output, (input.shape[0], out_channels, *windows.shape[-2:]))
     grouped = windows.unflatten(1, (groups, group_channels))  # (N, G, C/G, kh, kw, oh, ow)
     signal = grad_output.unflatten(1, (groups, out_channels // groups))  # (N, G, O/G, oh, ow)
     return torch.einsum("ngcijyx,ngoyx->gocij", grouped, signal).flatten(0, 1)
@@ -483,7 +481,9 @@ def gaussian_kernel(
     if not sigma > 0:
         raise ValueError(f"sigma: expected a positive number of pixels, got {sigma!r}")
     radius = math.ceil(3 * sigma) if size is None else _radius(size)
-    taps = torch.arange(-radius, radius + 1, dtype=dtype or torch.get_default_dtype(), device=device)
+    taps = torch.arange(
+        -radius, radius + 1, dtype=dtype or torch.get_default_dtype(), device=device
+    )
     profile = torch.exp(-(taps**2) / (2 * sigma**2))
     profile = profile / profile.sum()
     return torch.outer(profile, profile)
@@ -716,13 +716,12 @@ class Conv2d(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``Tensor[N, C, H, W]`` to ``Tensor[N, O, oh, ow]``."""
-        padding = self.padding
-        if self.padding_mode != "zeros":
-            ends = _ends(self.padding, self.kernel_size, self.stride, self.dilation)
-            input, padding = F.pad(input, ends, mode=self.padding_mode), 0
-        return conv2d(
-            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
+        weight, bias, stride, dilation = self.weight, self.bias, self.stride, self.dilation
+        if self.padding_mode == "zeros":
+            return conv2d(input, weight, bias, stride, self.padding, dilation, self.groups)
+        ends = _ends(self.padding, self.kernel_size, stride, dilation)
+        padded = F.pad(input, ends, mode=self.padding_mode)
+        return conv2d(padded, weight, bias, stride, 0, dilation, self.groups)
 
 
 # --- helpers ------------------------------------------------------------------------------------
@@ -753,9 +752,7 @@ def _ends(
             return 0, 0, 0, 0
         if stride != (1, 1):
             raise ValueError(f'stride: expected 1 with padding="same", got {stride}')
-        vertical, horizontal = (
-            _span(k, d) - 1 for k, d in zip(kernel_size, dilation, strict=True)
-        )
+        vertical, horizontal = (_span(k, d) - 1 for k, d in zip(kernel_size, dilation, strict=True))
         left, top = horizontal // 2, vertical // 2
         return left, horizontal - left, top, vertical - top
     p, q = expect_pair("padding", padding, minimum=0)

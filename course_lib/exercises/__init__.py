@@ -168,9 +168,7 @@ class Exercise:
     def _recognise(self, arguments: list[Case], answers: list[Any]) -> str:
         for mistake in self.mistakes:
             theirs = [_try(mistake.answer, case) for case in arguments]
-            if all(
-                _equal(a, b, self.tolerance) for a, b in zip(answers, theirs, strict=True)
-            ):
+            if all(_equal(a, b, self.tolerance) for a, b in zip(answers, theirs, strict=True)):
                 return mistake.hint
         return self.hint
 
