@@ -112,9 +112,9 @@ def conv2d_loops(
 
     Arguments, result and errors are those of `conv2d`.
     """
-    padded, (s, t), (d, e) = _enter(input, weight, bias, stride, padding, dilation, groups)
+    padded, (sh, sw), (dh, dw) = _enter(input, weight, bias, stride, padding, dilation, groups)
     (out_channels, group_channels, kh, kw), group_size = weight.shape, weight.shape[0] // groups
-    height, width = _window_count(padded, (kh, kw), (s, t), (d, e))
+    height, width = _window_count(padded, (kh, kw), (sh, sw), (dh, dw))
     output = padded.new_zeros(padded.shape[0], out_channels, height, width)
     for n in range(padded.shape[0]):
         for o in range(out_channels):
@@ -125,7 +125,7 @@ def conv2d_loops(
                     for c in range(group_channels):
                         for i in range(kh):
                             for j in range(kw):
-                                pixel = padded[n, first + c, y * s + i * d, x * t + j * e]
+                                pixel = padded[n, first + c, y * sh + i * dh, x * sw + j * dw]
                                 total = total + weight[o, c, i, j] * pixel
                     output[n, o, y, x] = total
     return output if input.ndim == 4 else output[0]
@@ -146,11 +146,13 @@ def sliding_windows(
     """
     expect_tensor("input", input, ndim=4)
     kh, kw = expect_pair("kernel_size", kernel_size, minimum=1)
-    s, t = expect_pair("stride", stride, minimum=1)
-    d, e = expect_pair("dilation", dilation, minimum=1)
-    _window_count(input, (kh, kw), (s, t), (d, e))
-    places = input.unfold(2, _span(kh, d), s).unfold(3, _span(kw, e), t)  # (N, C, oh, ow, .., ..)
-    return places[..., ::d, ::e].permute(0, 1, 4, 5, 2, 3)
+    sh, sw = expect_pair("stride", stride, minimum=1)
+    dh, dw = expect_pair("dilation", dilation, minimum=1)
+    _window_count(input, (kh, kw), (sh, sw), (dh, dw))
+    places = input.unfold(2, _span(kh, dh), sh).unfold(
+        3, _span(kw, dw), sw
+    )  # (N, C, oh, ow, .., ..)
+    return places[..., ::dh, ::dw].permute(0, 1, 4, 5, 2, 3)
 
 
 def conv2d(
@@ -255,13 +257,13 @@ def conv_matrix(
     expect_tensor("weight", weight, ndim=4, floating=True)
     height, width = expect_pair("input_size", input_size, minimum=1)
     (kh, kw), device = weight.shape[2:], weight.device
-    s, t = expect_pair("stride", stride, minimum=1)
-    p, q = expect_pair("padding", padding, minimum=0)
-    d, e = expect_pair("dilation", dilation, minimum=1)
+    sh, sw = expect_pair("stride", stride, minimum=1)
+    ph, pw = expect_pair("padding", padding, minimum=0)
+    dh, dw = expect_pair("dilation", dilation, minimum=1)
     out_channels, group_channels = weight.shape[:2]
     _expect_groups(group_channels * groups, weight, groups)
-    out_height = conv_output_size(height, kh, s, p, d)
-    out_width = conv_output_size(width, kw, t, q, e)
+    out_height = conv_output_size(height, kh, sh, ph, dh)
+    out_width = conv_output_size(width, kw, sw, pw, dw)
 
     o, c, i, j, y, x = torch.meshgrid(
         *(
@@ -271,7 +273,7 @@ def conv_matrix(
         indexing="ij",
     )
     channel = torch.div(o * groups, out_channels, rounding_mode="floor") * group_channels + c
-    v, u = y * s + i * d - p, x * t + j * e - q  # the pixel under tap (i, j), before padding
+    v, u = y * sh + i * dh - ph, x * sw + j * dw - pw  # the pixel under tap (i, j), before padding
     inside = (v >= 0) & (v < height) & (u >= 0) & (u < width)
     row = (o * out_height + y) * out_width + x
     column = (channel * height + v) * width + u
@@ -351,9 +353,9 @@ def conv2d_weight(
     expect_tensor("input", input, ndim=4, floating=True)
     expect_tensor("grad_output", grad_output, ndim=4, floating=True)
     expect_alike(input=input, grad_output=grad_output)
-    p, q = expect_pair("padding", padding, minimum=0)
+    ph, pw = expect_pair("padding", padding, minimum=0)
     out_channels, group_channels, kh, kw = weight_size
-    windows = sliding_windows(F.pad(input, (q, q, p, p)), (kh, kw), stride, dilation)
+    windows = sliding_windows(F.pad(input, (pw, pw, ph, ph)), (kh, kw), stride, dilation)
     expect_shape("grad_output", grad_output, (input.shape[0], out_channels, *windows.shape[-2:]))
     grouped = windows.unflatten(1, (groups, group_channels))  # (N, G, C/G, kh, kw, oh, ow)
     signal = grad_output.unflatten(1, (groups, out_channels // groups))  # (N, G, O/G, oh, ow)
@@ -416,11 +418,11 @@ def conv_transpose2d(
     expect_tensor("input", input, ndim=(3, 4), floating=True)
     expect_tensor("weight", weight, ndim=4, floating=True)
     expect_alike(input=input, weight=weight, bias=bias)
-    s, t = expect_pair("stride", stride, minimum=1)
-    p, q = expect_pair("padding", padding, minimum=0)
-    d, e = expect_pair("dilation", dilation, minimum=1)
+    sh, sw = expect_pair("stride", stride, minimum=1)
+    ph, pw = expect_pair("padding", padding, minimum=0)
+    dh, dw = expect_pair("dilation", dilation, minimum=1)
     extra = expect_pair("output_padding", output_padding, minimum=0)
-    for more, limit in zip(extra, (max(s, d), max(t, e)), strict=True):
+    for more, limit in zip(extra, (max(sh, dh), max(sw, dw)), strict=True):
         if more >= limit:
             raise ValueError(
                 f"output_padding: expected less than stride or dilation ({limit}), got {more}"
@@ -436,8 +438,8 @@ def conv_transpose2d(
     if bias is not None:
         expect_shape("bias", bias, (group_out * groups,))
     images, _, height, width = batched.shape
-    out_height = conv_transpose_output_size(height, kh, s, p, extra[0], d)
-    out_width = conv_transpose_output_size(width, kw, t, q, extra[1], e)
+    out_height = conv_transpose_output_size(height, kh, sh, ph, extra[0], dh)
+    out_width = conv_transpose_output_size(width, kw, sw, pw, extra[1], dw)
     if out_height < 1 or out_width < 1:
         raise ValueError(
             f"padding: expected an output of at least one pixel, got {out_height} x {out_width}"
@@ -448,13 +450,13 @@ def conv_transpose2d(
     stamps = (matrix.transpose(1, 2) @ pixels).reshape(
         images, groups * group_out, kh, kw, height, width
     )
-    canvas = stamps.new_zeros(images, groups * group_out, out_height + 2 * p, out_width + 2 * q)
+    canvas = stamps.new_zeros(images, groups * group_out, out_height + 2 * ph, out_width + 2 * pw)
     for i in range(kh):
         for j in range(kw):
-            rows = slice(i * d, i * d + (height - 1) * s + 1, s)
-            columns = slice(j * e, j * e + (width - 1) * t + 1, t)
+            rows = slice(i * dh, i * dh + (height - 1) * sh + 1, sh)
+            columns = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
             canvas[:, :, rows, columns] += stamps[:, :, i, j]
-    output = canvas[:, :, p : p + out_height, q : q + out_width]
+    output = canvas[:, :, ph : ph + out_height, pw : pw + out_width]
     if bias is not None:
         output = output + bias[:, None, None]
     return output if input.ndim == 4 else output[0]
@@ -591,10 +593,10 @@ def separable_conv2d(input: Tensor, column: Tensor, row: Tensor, padding: Pair =
     expect_tensor("input", input, ndim=(3, 4), floating=True)
     expect_tensor("column", column, ndim=1, floating=True)
     expect_tensor("row", row, ndim=1, floating=True)
-    p, q = expect_pair("padding", padding, minimum=0)
+    ph, pw = expect_pair("padding", padding, minimum=0)
     single = input.reshape(-1, 1, *input.shape[-2:])  # every channel an image of its own
-    tall = conv2d(single, column[None, None, :, None], padding=(p, 0))
-    both = conv2d(tall, row[None, None, None, :], padding=(0, q))
+    tall = conv2d(single, column[None, None, :, None], padding=(ph, 0))
+    both = conv2d(tall, row[None, None, None, :], padding=(0, pw))
     return both.reshape(*input.shape[:-2], *both.shape[-2:])
 
 
@@ -755,8 +757,8 @@ def _ends(
         vertical, horizontal = (_span(k, d) - 1 for k, d in zip(kernel_size, dilation, strict=True))
         left, top = horizontal // 2, vertical // 2
         return left, horizontal - left, top, vertical - top
-    p, q = expect_pair("padding", padding, minimum=0)
-    return q, q, p, p
+    ph, pw = expect_pair("padding", padding, minimum=0)
+    return pw, pw, ph, ph
 
 
 def _expect_groups(channels: int, weight: Tensor, groups: int) -> None:
