@@ -22,7 +22,7 @@ from torch import Tensor
 
 Case = tuple[Any, ...]
 
-RIGHT, WRONG, TODO = "right", "wrong", "not attempted yet"
+RIGHT, WRONG, TODO = "right", "not right yet", "not attempted yet"
 _LOOKS = {RIGHT: ("✓", "#009E73"), WRONG: ("✗", "#D55E00"), TODO: ("…", "#888888")}
 
 
@@ -69,8 +69,9 @@ class Result:
     def headline(self) -> str:
         """The verdict in one line."""
         sign = _LOOKS[self.verdict][0]
-        tried = f" ({self.cases} {'case' if self.cases == 1 else 'cases'})" if self.cases else ""
-        return f"{sign} {self.exercise}: {self.verdict}{tried if self else ''}"
+        if self.verdict == RIGHT and self.cases > 1:
+            return f"{sign} Right, on {self.cases} fresh cases"
+        return f"{sign} {self.verdict.capitalize()}"
 
     def __repr__(self) -> str:
         """Plain text, for a terminal."""
@@ -116,7 +117,7 @@ class Exercise:
         """Check an answer; fresh random cases each time unless a seed is given."""
         result = self._check(answer, seed)
         if result.verdict != RIGHT and os.environ.get("NBGRADER_EXECUTION"):
-            raise AssertionError(repr(result))
+            raise AssertionError(f"{self.label}: {result}")
         return result
 
     def _check(self, answer: Any, seed: int | None) -> Result:
