@@ -130,7 +130,7 @@ function makeKit(host, body, live) {
     /** A labelled choice; `setOptions` takes [value, text] pairs. */
     choice(label, options, onchange) {
       let known = "";
-      const input = element("select", { onchange: () => onchange(input.value) });
+      const input = element("select", { "aria-label": label, onchange: () => onchange(input.value) });
       const node = element("label", { class: "control" }, element("span", { class: "label" }, label), input);
       const setOptions = (pairs) => {
         if (known === (known = JSON.stringify(pairs))) return; // a rebuilt list would close itself
@@ -142,8 +142,9 @@ function makeKit(host, body, live) {
 
     /** A labelled slider over whole numbers; `say` turns its value into the words beside it. */
     slider(label, { min, max, say = String }, onchange) {
-      const shown = element("output");
-      const input = element("input", { type: "range", min, max, step: 1, oninput: () => onchange(Number(input.value)) });
+      const shown = element("strong", { "aria-hidden": "true" });
+      const oninput = () => onchange(Number(input.value));
+      const input = element("input", { type: "range", min, max, step: 1, "aria-label": label, oninput });
       const text = element("span", { class: "label" }, label, shown);
       const node = element("label", { class: "control" }, text, input);
       const set = (value, high = max) => {

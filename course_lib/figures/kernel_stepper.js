@@ -71,12 +71,16 @@ function build(kit, data) {
 
   const state = { name: "", kernel: null, flipped: false, stride: 1, padding: 1, dilation: 1, at: 0, done: 0 };
   let output = null; // the whole result, of which the first state.done values are shown
+  let centre = []; // of the window, in pixels: where it stays when a setting changes
   let timer = null;
 
   const sizes = [...new Set(data.kernels.map((kernel) => kernel.size))].sort();
   const applied = () => (state.flipped ? core.flip(state.kernel) : state.kernel);
   const total = () => output.height * output.width;
   const place = () => [Math.floor(state.at / output.width), state.at % output.width];
+  const index = (row, column) => clamp(row, 0, output.height - 1) * output.width + clamp(column, 0, output.width - 1);
+  const middle = () => (state.dilation * (state.kernel.size - 1)) / 2 - state.padding; // of the first window
+  const windowNear = (pixel) => Math.round((pixel - middle()) / state.stride);
 
   // ---- Controls
 
@@ -112,11 +116,7 @@ function build(kit, data) {
 
   const photo = kit.canvas(columns / rows, drawPhoto, {
     key,
-    touch(x, y) {
-      const reach = (state.dilation * (state.kernel.size - 1)) / 2 - state.padding; // centre of window 0
-      const nearest = (share, cells) => Math.round((share * cells - 0.5 - MARGIN - reach) / state.stride);
-      jump(nearest(y, rows), nearest(x, columns));
-    },
+    touch: (x, y) => jump(windowNear(y * rows - MARGIN - 0.5), windowNear(x * columns - MARGIN - 0.5)),
   });
   const result = kit.canvas(columns / rows, drawResult, {
     key,
@@ -141,8 +141,9 @@ function build(kit, data) {
   const divisor = element("input", { type: "number", step: "any", "aria-label": "divisor", onchange: edit });
   const terms = element("span");
   const value = element("strong");
-  const sign = (text) => element("span", { class: "sign", "aria-hidden": "true" }, text);
   const block = (caption, cells) => element("table", {}, element("caption", {}, caption), cells);
+  const joined = (sign, table) =>
+    element("div", { class: "joined" }, element("span", { class: "sign", "aria-hidden": "true" }, sign), table);
 
   kit.body.append(
     element("style", {}, STYLE),
@@ -158,12 +159,10 @@ function build(kit, data) {
       "div",
       { class: "arithmetic" },
       block("window", windowTable),
-      sign("×"),
-      block(kernelTitle, kernelTable),
-      sign("="),
-      block("products", productTable),
+      joined("×", block(kernelTitle, kernelTable)),
+      joined("=", block("products", productTable)),
     ),
-    element("p", { class: "sum code" }, terms, element("span", { class: "divide" }, "÷ ", divisor, " = ", value)),
+    element("p", {}, terms, " ", element("span", { class: "divide" }, "÷ ", divisor, " = ", value)),
     element("div", {}, sizeLine, codeLine),
   );
 
@@ -184,24 +183,22 @@ function build(kit, data) {
   }
 
   function recompute() {
-    const complete = output !== null && state.done === total();
-    const before = output?.width;
-    const [row, column] = before ? place() : [0, 0];
+    const complete = state.done === total();
     output = core.conv2d(image, applied(), state);
-    state.at = clamp(row, 0, output.height - 1) * output.width + clamp(column, 0, output.width - 1);
-    state.done = complete ? total() : state.at + 1;
-    show(true);
+    const at = index(...centre.map(windowNear));
+    go(at, complete ? total() : at + 1);
   }
 
   function go(at, done, aloud = true) {
     state.at = at;
     state.done = done;
+    centre = place().map((at) => at * state.stride + middle());
     show(aloud);
   }
 
   function jump(row, column) {
     pause();
-    const at = clamp(row, 0, output.height - 1) * output.width + clamp(column, 0, output.width - 1);
+    const at = index(row, column);
     go(at, Math.max(state.done, at + 1));
   }
 
@@ -260,12 +257,13 @@ function build(kit, data) {
     return decimal(result, state.kernel.divisor === 1 ? digits() : 3);
   }
 
-  /** Grey between 0 and the sum of the weights; signed colours where they sum to 0 or less. */
+  /** Grey from 0 to what a white picture gives; signed colours where that is near 0 or below. */
   function scale() {
     const { numerators, divisor: by } = state.kernel;
-    const white = numerators.reduce((total, n) => total + n, 0) / by;
+    const white = numerators.reduce((sum, n) => sum + n / by, 0);
+    const weight = numerators.reduce((sum, n) => sum + Math.abs(n / by), 0);
     const limit = output.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    if (white < 1e-6) return { signed: true, limit, paint: kit.diverging(limit) };
+    if (white < weight / 10) return { signed: true, limit, paint: kit.diverging(limit) };
     const [black, paper] = [[0, 0, 0], [255, 255, 255]];
     const [below, above] = [rgb(kit.colour("negative")), rgb(kit.colour("positive"))];
     const paint = (value) => {
@@ -470,16 +468,16 @@ function build(kit, data) {
 }
 
 const STYLE = `
-  .arithmetic { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 12px; }
+  .arithmetic { display: flex; flex-wrap: wrap; gap: 8px 12px; }
+  .joined { display: flex; align-items: center; gap: 12px; }
   .sign { font-size: 20px; color: var(--quiet); }
   table { border-collapse: collapse; }
   tbody { border: 1px solid var(--edge); }
   caption { padding-bottom: 3px; color: var(--quiet); font-size: 14px; text-align: left; }
-  td { width: 42px; height: 30px; padding: 0; font-size: 13px; text-align: center; }
-  td input[type="number"] { width: 100%; border: 0; border-radius: 0; font-size: 13px; }
-  td:has(input) { border: 1px solid var(--line); }
-  .sum { font-size: 14px; }
+  td { min-width: 42px; height: 31px; padding: 0 3px; font-size: 13px; text-align: center; }
+  td:has(input) { padding: 0; border: 1px solid var(--line); }
+  td input[type="number"] { width: 42px; border: 0; border-radius: 0; font-size: 13px; }
+  td input[type="number"]:focus-visible { outline-offset: -3px; }
   .divide { white-space: nowrap; }
-  .divide input[type="number"] { width: 52px; margin: 0 2px; font-family: inherit; }
-  .sum strong { color: var(--ink); font-size: 16px; }
+  .divide input[type="number"] { width: 52px; margin: 0 2px; }
 `;

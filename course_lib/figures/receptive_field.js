@@ -20,7 +20,7 @@ const core = {
     for (const { kernel, stride, dilation } of layers) {
       const { field, jump, start } = levels[levels.length - 1];
       const reach = (kernel - 1) * dilation * jump;
-      levels.push({ field: field + reach, jump: jump * stride, start: start + reach / 2 });
+      levels.push({ field: field + reach, jump: jump + stride, start: start + reach / 2 });
     }
     return levels;
   },
@@ -79,7 +79,9 @@ function build(kit, data) {
   const picture = kit.canvas(image.width / image.height, drawPicture, { touch, key });
   const cone = kit.canvas(2.4, drawCone, { touch: (x) => touch(x, null), key });
   const bars = element("div", { class: "bars" });
-  const heads = ["layer", "kind", "kernel", "stride", "dilation", "r", "jump", "start", ""];
+  const heads = [["layer", ""], ["kind", ""], ["kernel", "k"], ["stride", "s"], ["dilation", "d"], ["", "r"], ["jump", "j"], ["start", ""]];
+  const head = ([word, symbol]) =>
+    element("th", { scope: "col" }, element("span", { class: symbol && "word" }, word), word && symbol ? " " : "", element("i", {}, symbol));
 
   kit.body.append(
     element("style", {}, STYLE),
@@ -93,10 +95,10 @@ function build(kit, data) {
         element(
           "table",
           {},
-          element("thead", {}, element("tr", {}, ...heads.map((head) => element(head ? "th" : "td", { scope: head && "col" }, head)))),
+          element("thead", {}, element("tr", {}, ...heads.map(head), element("td"))),
           table,
         ),
-        element("p", { class: "quiet" }, "r: pixels from end to end of the field. jump: pixels between the fields of neighbours. start: centre of the first unit’s field."),
+        element("p", { class: "quiet" }, "r: pixels from end to end of the field. j: pixels between the fields of neighbours. start: centre of the first unit’s field."),
         bars,
       ),
       element("div", { class: "panel" }, caption, picture.node),
@@ -193,7 +195,7 @@ function build(kit, data) {
   // ---- Pictures
 
   const grey = (y, x) => {
-    if (image.values === null) return (y + x) % 2 ? [196, 200, 205] : [214, 217, 221];
+    if (image.values === null) return (y + x) % 2 ? [128, 134, 142] : [156, 162, 170];
     return blend([0, 0, 0], [255, 255, 255], image.values[y * image.width + x]);
   };
 
@@ -232,7 +234,7 @@ function build(kit, data) {
     const seen = new Set(reach[0]);
     for (let at = 0; at < image.width; at++) {
       context.fillStyle = `rgb(${grey(middle, at)})`;
-      context.fillRect(at * spacing, bottom, Math.ceil(spacing), 14);
+      context.fillRect(Math.round(at * spacing), bottom, Math.ceil(spacing), 14);
       if (!seen.has(at)) continue;
       context.fillStyle = kit.colour("mark");
       context.fillRect(at * spacing, bottom + 14, Math.max(spacing - 0.5, 0.5), 4);
@@ -304,8 +306,11 @@ function build(kit, data) {
     unit.set(state.column, Math.max(width - 1, 0));
     showBars(core.weights(state.layers), field ** 2, field);
     caption.replaceChildren(element("strong", {}, "Input"), ` ${image.height} × ${image.width}, output ${height} × ${width}`);
+    const span = (at) => `${at * jump} to ${at * jump + field - 1}`;
+    const along = core.reach(state.layers, 0)[0].length;
+    const some = along < field ? `${along} × ${along} of the ` : "";
     const sees = fits()
-      ? `Output unit (${state.row}, ${state.column}) sees rows ${state.row * jump} to ${state.row * jump + field - 1}, columns ${state.column * jump} to ${state.column * jump + field - 1}: ${field} × ${field} pixels.`
+      ? `Output unit (${state.row}, ${state.column}) sees ${some}${field} × ${field} pixels: rows ${span(state.row)}, columns ${span(state.column)}.`
       : `The field of ${grouped(field)} pixels is larger than the picture: no unit sees a whole one. Take a layer away.`;
     picture.describe(sees);
     cone.describe(`The units of each layer in one row, and those that lead to the output unit. ${sees}`);
@@ -337,7 +342,7 @@ const STYLE = `
   tbody tr { border-top: 1px solid var(--line); height: 36px; }
   td.number, thead th:nth-child(n + 6) { text-align: right; padding-right: 6px; }
   td input[type="number"] { width: 44px; }
-  td select { min-width: 62px; }
+  td select { min-width: 68px; }
   button.remove { width: 28px; padding: 0; border: 0; color: var(--quiet); }
   .cone canvas { min-height: 220px; }
   .bars { display: grid; gap: 6px; }
@@ -348,11 +353,11 @@ const STYLE = `
   }
   @container (max-width: 400px) {
     table { font-size: 13px; }
-    thead th { font-size: 11px; overflow-wrap: anywhere; }
+    thead th { font-size: 12px; text-align: center; }
+    .word { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
     th, td { padding: 1px; }
-    td.number { padding-right: 2px; }
-    td input[type="number"] { width: 30px; }
-    td select { min-width: 52px; padding: 0; font-size: 13px; }
-    thead th:first-child, tbody th { width: 14px; font-size: 11px; }
+    td.number { padding: 0 2px 0 6px; }
+    td input[type="number"] { width: 34px; }
+    td select { min-width: 58px; padding: 0; font-size: 13px; }
   }
 `;

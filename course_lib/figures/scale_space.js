@@ -96,7 +96,7 @@ const VIEWS = { smooth: "smoothed", across: "change across", down: "change down"
 function build(kit, data) {
   const image = decodeImage(data.image);
   const sigmaAt = (step) => LEAST * (MOST / LEAST) ** (step / STEPS);
-  const state = { step: 16, stride: 0, view: "across", row: Math.floor(image.height / 2) };
+  const state = { step: 16, stride: 0, view: "across", row: busiestRow() };
   let shown = null; // the filter's output
   let edges = null; // { height, width, marks }
   let print = null; // for every σ, the edges along the row
@@ -141,6 +141,12 @@ function build(kit, data) {
     element("div", { class: "panel" }, printCaption, fingerprint.node),
     cost,
   );
+
+  /** The row with the most edges at σ = 1: the one with the most to lose. */
+  function busiestRow() {
+    const counts = Array.from({ length: image.height }, (_, at) => core.rowEdges(image, at, 1, THRESHOLD).length);
+    return counts.indexOf(Math.max(...counts));
+  }
 
   function setRow(value) {
     state.row = clamp(value, 0, image.height - 1);
@@ -225,7 +231,7 @@ function build(kit, data) {
     context.fillRect(0, 0, width, bottom);
     for (let x = 0; x < image.width; x++) {
       context.fillStyle = `rgb(${grey(image.values[state.row * image.width + x])})`;
-      context.fillRect(x * cell, bottom, Math.ceil(cell), height - bottom);
+      context.fillRect(Math.round(x * cell), bottom, Math.ceil(cell), height - bottom);
     }
     print.levels.forEach((found, step) => {
       const [top, under] = [Math.floor((STEPS - step) * tall), Math.floor((STEPS - step + 1) * tall)];
@@ -270,8 +276,8 @@ function build(kit, data) {
     );
     cost.replaceChildren(
       `One filter has ${taps} × ${taps} weights. All outputs at once: ${grouped(full)} multiplications; as two passes: `,
-      element("strong", {}, `${grouped(separable)}, ${decimal(full / separable, 1)} times fewer`),
-      ".",
+      element("strong", {}, grouped(separable)),
+      `, which is ${decimal(separable / full, 2)} of that.`,
     );
     photo.describe(`Photograph with the ${count} edge pixels that survive at σ = ${width}, and a line along row ${state.row}.`);
     response.describe(`The filter's output, ${VIEWS[state.view]}, at σ = ${width} and stride ${every}.`);

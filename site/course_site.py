@@ -1,0 +1,348 @@
+"""What the website needs beyond Jupyter Book: pages made by the build, and nothing from elsewhere.
+
+Three directives fill pages from what the build knows: ``formula-ledger`` (every equation, its
+implementation, and the error found now), ``execution-times`` (how long each chapter ran) and
+``chapter-map`` (which chapters stand, and which are planned). When the pages are written, the
+part of MathJax that they use is added, and the files that no page asks for are taken away.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import json
+import math
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
+
+# The fonts that MathJax asks for on the pages of the book; a test compares.
+MATHJAX_FONTS = (
+    "AMS-Regular",
+    "Main-Bold",
+    "Main-Regular",
+    "Math-Italic",
+    "Size1-Regular",
+    "Size2-Regular",
+    "Size3-Regular",
+    "Size4-Regular",
+    "Typewriter-Regular",
+    "Zero",
+)
+MATHJAX_FILES = (
+    "tex-chtml.js",
+    *(f"output/chtml/fonts/woff-v2/MathJax_{font}.woff" for font in MATHJAX_FONTS),
+)
+
+# What themes and extensions bring along and no page asks for.
+UNUSED_ASSETS = (
+    "**/*.map",
+    "**/*.LICENSE.txt",
+    "**/*.ttf",
+    "**/fa-regular-400.woff2",
+    "images/logo_binder.svg",
+    "images/logo_deepnote.svg",
+    "images/logo_jupyter*.svg",
+    "locales",
+    "sbt-webpack-macros.html",
+    "scripts/fontawesome.js",
+    "webpack-macros.html",
+)
+
+# The site's root leads to the landing page, which stands where its source stands.
+REDIRECT = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="refresh" content="0; url={target}">
+<title>{title}</title>
+<link rel="canonical" href="{target}">
+</head>
+<body><main><h1><a href="{target}">{title}</a></h1></main></body>
+</html>
+"""
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+Cell = str | nodes.Node | Sequence[nodes.Node]
+
+
+def make_table(head: Sequence[str], rows: Iterable[Sequence[Cell]], kind: str) -> nodes.table:
+    """Lay out a table whose first row and first column are headers.
+
+    Args:
+        head: the columns' names.
+        rows: their cells: text, a node, or several nodes.
+        kind: the table's class, for its style.
+    """
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=1, stub=int(column == 0)) for column in range(len(head))]
+    group += nodes.thead("", _row(head))
+    group += nodes.tbody("", *(_row(row) for row in rows))
+    return nodes.table("", group, classes=[kind])
+
+
+def _row(cells: Sequence[Cell]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", *_blocks(cell)) for cell in cells))
+
+
+def _blocks(cell: Cell) -> list[nodes.Node]:
+    parts = [nodes.Text(cell)] if isinstance(cell, str) else cell
+    parts = [parts] if isinstance(parts, nodes.Node) else list(parts)
+    inline = (nodes.Text, nodes.Inline, pending_xref)
+    blocks: list[nodes.Node] = []
+    for part in parts:
+        if isinstance(part, inline):
+            if not blocks or not isinstance(blocks[-1], nodes.paragraph):
+                blocks.append(nodes.paragraph())
+            blocks[-1] += part
+        else:
+            blocks.append(part)
+    return blocks
+
+
+def _reference(domain: str, kind: str, target: str, title: nodes.Node | None = None) -> pending_xref:
+    """A cross-reference that Sphinx will resolve, and report if it leads nowhere."""
+    shown = title if title is not None else nodes.inline(target, target)
+    return pending_xref(
+        "", shown, refdomain=domain, reftype=kind, reftarget=target, refexplicit=title is not None,
+        refwarn=True,
+    )  # fmt: skip
+
+
+# --- the formula ledger -------------------------------------------------------------------------
+
+
+class formula_ledger(nodes.General, nodes.Element):  # noqa: N801
+    """Stands for the ledger until every chapter has been read."""
+
+
+class FormulaLedger(SphinxDirective):
+    """``{formula-ledger}``: every equation of the book and what it was checked against."""
+
+    def run(self) -> list[nodes.Node]:
+        """Leave a place for the ledger."""
+        return [formula_ledger()]
+
+
+class FillFormulaLedger(SphinxPostTransform):
+    """Measures every equation and lays out the ledger, a table for each chapter."""
+
+    default_priority = 5  # before Sphinx resolves references
+
+    def run(self, **_: Any) -> None:
+        """Replace the places left on this page."""
+        for place in list(self.document.findall(formula_ledger)):
+            self.env.get_domain("math").data["has_equations"][self.env.docname] = True
+            place.replace_self(self._tables())
+
+    def _tables(self) -> list[nodes.Node]:
+        formulas = importlib.import_module("course_lib.formulas")
+        measured: dict[str, list[Any]] = {}
+        for measurement in formulas.measure():
+            measured.setdefault(measurement.label, []).append(measurement)
+            if not measurement.error <= formulas.TOLERANCE:  # written so that NaN warns too
+                logger.warning(
+                    "equation %s: expected an error of at most %g, got %g on %s",
+                    measurement.label,
+                    formulas.TOLERANCE,
+                    measurement.error,
+                    measurement.device,
+                )
+        chapters: dict[str, list[Any]] = {}
+        equations = self.env.get_domain("math").equations
+        for formula in formulas.LEDGER:
+            if formula.label in equations:
+                chapters.setdefault(equations[formula.label][0], []).append(formula)
+            else:
+                logger.warning("formula %s: expected an equation of this label", formula.label)
+        found: list[nodes.Node] = []
+        for document, entries in chapters.items():
+            latex = self._equations(document)
+            heading = nodes.rubric("", "", _reference("std", "doc", f"/{document}"))
+            rows = [
+                self._row(formula, latex[formula.label], measured.get(formula.label, []))
+                for formula in entries
+            ]
+            head = ("Equation", "Implemented by", "Checked against", "Largest error")
+            found += [heading, make_table(head, rows, "formula-ledger")]
+        return found
+
+    def _equations(self, document: str) -> dict[str, str]:
+        blocks = self.env.get_doctree(document).findall(nodes.math_block)
+        return {block["label"]: block.astext() for block in blocks if block.get("label")}
+
+    def _row(self, formula: Any, latex: str, measured: Sequence[Any]) -> list[Cell]:
+        statement: list[nodes.Node] = [
+            _reference("math", "eq", formula.label),
+            nodes.Text(f" {formula.statement}"),
+            nodes.math_block(latex, latex, nowrap=False, number=None, label=None),
+        ]
+        if formula.definition:
+            return [statement, "", "A definition", ""]
+        errors = [
+            nodes.paragraph(
+                "", "", *format_error(found.error),
+                nodes.Text(f" on {found.device.upper()}, {found.cases} cases"),
+            )
+            for found in measured
+        ]  # fmt: skip
+        return [statement, self._source_link(formula.implementation), formula.reference, errors]
+
+    def _source_link(self, dotted: str) -> nodes.reference:
+        """A link to the function's first line in the repository."""
+        module_name, _, name = dotted.rpartition(".")
+        function = inspect.unwrap(getattr(importlib.import_module(module_name), name))
+        line = inspect.getsourcelines(function)[1]
+        options = self.config.html_theme_options
+        source = f"{module_name.replace('.', '/')}.py"
+        address = f"{options['repository_url']}/blob/{options['repository_branch']}/{source}"
+        shown = nodes.literal(name, name)
+        return nodes.reference("", "", shown, refuri=f"{address}#L{line}", internal=False)
+
+
+def format_error(error: float) -> list[nodes.Node]:
+    """Write a relative error as a power of ten: 0 as it is, 2.3e-16 as 2 × 10 to the −16."""
+    if error == 0 or not math.isfinite(error):
+        return [nodes.Text(f"{error:g}")]
+    mantissa, exponent = f"{error:.0e}".split("e")
+    power = str(int(exponent)).replace("-", "−")
+    return [nodes.Text(f"{mantissa} × 10"), nodes.superscript(power, power)]
+
+
+# --- execution times ----------------------------------------------------------------------------
+
+
+class ExecutionTimes(SphinxDirective):
+    """``{execution-times}``: how long each chapter ran, from ``execution.json``."""
+
+    def run(self) -> list[nodes.Node]:
+        """Lay out the table, or say why there is none."""
+        report = Path(self.env.srcdir, "execution.json")
+        self.env.note_dependency(str(report))
+        if not report.exists():
+            text = "This page was built without the project's build command, which times chapters."
+            return [nodes.note("", nodes.paragraph(text, text))]
+        runs = json.loads(report.read_text("utf-8"))
+        rows: list[list[Cell]] = [
+            [
+                _reference("std", "doc", f"/{run['document']}"),
+                f"{run['seconds']:.1f} s",
+                f"{run['budget_s']:g} s",
+                f"{run['peak_mib']:.0f} MiB",
+                _status(run),
+            ]
+            for run in runs
+        ]
+        rows.append(
+            [
+                "Together",
+                f"{sum(run['seconds'] for run in runs):.1f} s",
+                f"{sum(run['budget_s'] for run in runs):g} s",
+                f"{max((run['peak_mib'] for run in runs), default=0):.0f} MiB at most",
+                f"{sum(not run['cached'] for run in runs)} of {len(runs)} ran in this build",
+            ]
+        )
+        head = ("Chapter", "Time", "Budget", "Peak memory", "Status")
+        return [make_table(head, rows, "execution-times")]
+
+
+def _status(run: dict[str, Any]) -> str:
+    """Say in words how a chapter's run went."""
+    if run["status"] != "ok":
+        return str(run["status"])
+    ran = "unchanged, kept from an earlier build" if run["cached"] else "ran in this build"
+    return f"{ran}, over its budget" if run["seconds"] > run["budget_s"] else ran
+
+
+# --- the map of chapters ------------------------------------------------------------------------
+
+
+class ChapterMap(SphinxDirective):
+    """``{chapter-map}``: the plan of the book, with links to the chapters that stand.
+
+    Its content is YAML: ``part: {chapter: what it is about}``; a chapter's document is
+    ``book/<part>/<chapter>``.
+    """
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Lay out the parts side by side."""
+        plan: dict[str, dict[str, str]] = yaml.safe_load("\n".join(self.content))
+        whole = nodes.container(classes=["chapter-map"])
+        for part, chapters in plan.items():
+            column = nodes.container(classes=["chapter-map-part"])
+            column += nodes.rubric(part, part)
+            column += nodes.bullet_list(
+                "", *(self._item(part, name, about) for name, about in chapters.items())
+            )
+            whole += column
+        return [whole]
+
+    def _item(self, part: str, name: str, about: str) -> nodes.list_item:
+        document = f"book/{part.lower()}/{name}"
+        standing = document in self.env.found_docs
+        title = nodes.inline(name, name.capitalize())
+        head = _reference("std", "doc", f"/{document}", title) if standing else title
+        state = "standing" if standing else "coming"
+        text = nodes.inline(about, about, classes=["about"])
+        return nodes.list_item("", nodes.paragraph("", "", head, text), classes=[state])
+
+
+# --- what is shipped ----------------------------------------------------------------------------
+
+
+def use_local_mathjax(app: Sphinx, config: Any) -> None:
+    """Let the pages take MathJax from the site, and no menu that would need the rest of it."""
+    config.mathjax_path = "mathjax/tex-chtml.js"
+    config.mathjax3_config = {"options": {"enableMenu": False}}
+
+
+def finish_assets(app: Sphinx, exception: Exception | None) -> None:
+    """Add the files of MathJax in use, remove what nobody asks for, lead from the root."""
+    if exception is not None or app.builder.format != "html":
+        return
+    output, static = Path(app.outdir), Path(app.outdir, "_static")
+    spec = importlib.util.find_spec("sphinx-mathjax-offline")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("expected the package sphinx-mathjax-offline, found none")
+    for name in MATHJAX_FILES:
+        target = static / "mathjax" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(spec.origin).parent / "static" / "mathjax" / name, target)
+    for pattern in UNUSED_ASSETS:
+        for path in list(static.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    target = app.builder.get_target_uri(app.config.root_doc)
+    text = REDIRECT.format(target=target, title=app.config.html_title)
+    (output / "index.html").write_text(text, "utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register all of it with Sphinx."""
+    # Jupyter Book sets this one for sphinx-comments, which the site does without
+    app.add_config_value("comments_config", {}, "html")
+    app.add_node(formula_ledger)
+    app.add_directive("formula-ledger", FormulaLedger)
+    app.add_directive("execution-times", ExecutionTimes)
+    app.add_directive("chapter-map", ChapterMap)
+    app.add_post_transform(FillFormulaLedger)
+    app.connect("config-inited", use_local_mathjax)
+    app.connect("build-finished", finish_assets, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,249 @@
+"""Run notebooks: several at a time, each in a kernel of its own, none without need."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from dependencies import Library
+from notebooks import Cache, Notebook, NotebookError, Run, available_cores
+
+_PEAK = "__import__('resource').getrusage(0).ru_maxrss"
+_PEAK_UNITS_PER_MIB = 1024**2 if sys.platform == "darwin" else 1024
+
+
+@dataclass
+class Outcome:
+    """What came of a call for outputs.
+
+    Args:
+        runs: by document, of each notebook that has outputs.
+        ran: the documents of those that ran now; the others' outputs come from the cache.
+        failures: one error for each notebook that failed.
+    """
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    ran: set[str] = field(default_factory=set)
+    failures: list[NotebookError] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Executor:
+    """How notebooks are run.
+
+    Args:
+        root: the folder of the checkout, from which kernels import ``course_lib``.
+        jobs: how many notebooks run at a time.
+        limit_s: how long one may run, in seconds.
+        surroundings: see :func:`notebooks.describe_surroundings`.
+        report: is told what happens, a line at a time.
+    """
+
+    root: Path
+    cache: Cache
+    jobs: int
+    limit_s: float
+    surroundings: dict[str, str]
+    report: Callable[[str], None]
+
+    def execute(self, notebooks: list[Notebook], *, fresh: bool) -> Outcome:
+        """Give the outputs of every notebook: from the cache where nothing changed, else run it.
+
+        One that fails does not stop the others, and what succeeded is in the cache afterwards.
+
+        Args:
+            fresh: run all of them, whatever the cache holds.
+        Raises:
+            asyncio.CancelledError: on SIGINT or SIGTERM, when every kernel has ended.
+        """
+        library = Library(self.root)
+        width = max((len(notebook.name) for notebook in notebooks), default=0)
+        outcome = Outcome()
+        waiting: list[_Job] = []
+        for notebook in notebooks:
+            job = _Job(
+                notebook, library.files_behind(notebook.sources), f"{notebook.name:<{width}}"
+            )
+            run = None if fresh else self.cache.load(notebook, self._key(job))
+            if run is None:
+                waiting.append(job)
+            else:
+                outcome.runs[notebook.document] = run
+                self.report(f"{job.label}  unchanged")
+        if waiting:
+            self.report(
+                f"Running {len(waiting)} of {len(notebooks)} notebooks, "
+                f"{self.jobs} at a time, threads of each: {self._threads}"
+            )
+            on_terminate = signal.getsignal(signal.SIGTERM)
+            try:
+                asyncio.run(self._run_all(waiting, outcome))
+            finally:
+                signal.signal(signal.SIGTERM, on_terminate)
+        return outcome
+
+    async def _run_all(self, waiting: list[_Job], outcome: Outcome) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        slots = asyncio.Semaphore(self.jobs)
+        # not below _build, because the path of a socket may have about 100 characters only
+        with tempfile.TemporaryDirectory(prefix="course-") as scratch:
+            async with asyncio.TaskGroup() as group:
+                # the longest first, so that the cores finish together
+                waiting.sort(key=lambda job: self.cache.expected_s(job.notebook), reverse=True)
+                for job in waiting:
+                    group.create_task(self._run_one(job, slots, Path(scratch), outcome))
+
+    async def _run_one(
+        self, job: _Job, slots: asyncio.Semaphore, scratch: Path, outcome: Outcome
+    ) -> None:
+        notebook = job.notebook
+        environment = _kernel_environment(self.root, self._threads)
+        async with slots:
+            key = self._key(job)
+            started = time.monotonic()
+            try:
+                run = await run_notebook(notebook, environment, self.limit_s, scratch)
+            except NotebookError as failure:
+                took = time.monotonic() - started
+                self.report(f"{job.label}  failed after {took:.1f} s")
+                outcome.failures.append(failure)
+                return
+        over = run.seconds > notebook.budget_s
+        budget = f", over its budget of {notebook.budget_s:g} s" if over else ""
+        self.report(f"{job.label}  ran in {run.seconds:.1f} s{budget}")
+        outcome.runs[notebook.document] = run
+        outcome.ran.add(notebook.document)
+        # a module that was edited meanwhile leaves open which version was imported
+        if self._key(job) == key:
+            self.cache.store(notebook, key, run)
+
+    def _key(self, job: _Job) -> str:
+        return job.notebook.key(job.files, self.root, self.surroundings)
+
+    @property
+    def _threads(self) -> int:
+        return max(1, available_cores() // self.jobs)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A notebook, the files of the package that it reaches, and how its lines begin."""
+
+    notebook: Notebook
+    files: list[Path]
+    label: str
+
+
+async def run_notebook(
+    notebook: Notebook, environment: dict[str, str], limit_s: float, scratch: Path
+) -> Run:
+    """Run a notebook in a fresh kernel and an empty folder, as a reader of Colab would.
+
+    If this process is killed, the kernel notices within a second or two, and ends by itself.
+
+    Args:
+        limit_s: how long it may run, in seconds.
+        scratch: a folder with a short path, since that of a socket ends at about 100 characters.
+    Raises:
+        NotebookError: if a cell fails, the kernel dies, or the time is up.
+    """
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    (folder / "work").mkdir()
+    kernel = AsyncKernelManager(
+        # no folder to look in leaves the kernel of the Python that runs this
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+        # sockets in files: the ports of two kernels that start at once can collide
+        transport="ipc",
+        connection_file=str(folder / "k.json"),
+    )
+    book = nbformat.reads(notebook.clean(), as_version=4)
+    client = NotebookClient(book, km=kernel, timeout=None)
+    started = time.monotonic()
+    index: int | None = None
+    clock = asyncio.timeout(limit_s)
+    try:
+        async with clock:
+            await kernel.start_kernel(
+                cwd=str(folder / "work"),
+                env={**environment, "IPYTHONDIR": str(folder / "ipython")},
+                extra_arguments=["--HistoryManager.hist_file=:memory:"],
+            )
+            # Any: its types do not know that a request can wait for the reply
+            channels: Any = await client.async_start_new_kernel_client()
+            info = await channels.kernel_info(reply=True)
+            for index, cell in enumerate(book.cells):
+                count = client.code_cells_executed + 1
+                await client.async_execute_cell(cell, index, execution_count=count)
+            seconds = time.monotonic() - started
+            client.set_widgets_metadata()
+            asked = await channels.execute(
+                "", silent=True, user_expressions={"peak": _PEAK}, reply=True
+            )
+    except CellExecutionError as error:
+        raise NotebookError(notebook, index, error.traceback) from None
+    except (RuntimeError, TimeoutError) as error:
+        # nbclient takes a cancelled task for a dead kernel
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from None
+        if clock.expired():
+            reason = f"The notebook was stopped at its time limit of {limit_s:g} s."
+        else:
+            reason = f"The kernel ended before the notebook did ({error})."
+        raise NotebookError(notebook, index, reason) from None
+    finally:
+        if kernel.has_kernel:
+            await kernel.shutdown_kernel(now=True)
+        if client.kc is not None:
+            client.kc.stop_channels()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    peak = asked["content"]["user_expressions"]["peak"]["data"]["text/plain"]
+    return Run(
+        seconds=round(seconds, 2),
+        peak_mib=round(int(peak) / _PEAK_UNITS_PER_MIB, 1),
+        cells=[
+            {"outputs": cell.outputs, "execution_count": cell.execution_count}
+            for cell in book.cells
+            if cell.cell_type == "code"
+        ],
+        metadata={
+            "language_info": info["content"]["language_info"],
+            **({"widgets": book.metadata.widgets} if "widgets" in book.metadata else {}),
+        },
+    )
+
+
+def _kernel_environment(root: Path, threads: int) -> dict[str, str]:
+    """The environment of kernels: the checkout's package, a share of the cores, nobody's habits.
+
+    Args:
+        root: the folder of the checkout, from which kernels import ``course_lib``.
+        threads: how many threads one kernel may compute with.
+    """
+    path = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path),
+        "OMP_NUM_THREADS": str(threads),
+    }
+    environment.pop("MPLBACKEND", None)  # figures belong into the notebook
+    return environment
