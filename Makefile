@@ -29,7 +29,7 @@ student: environment  ## write the student edition, without solutions, into _bui
 	@$(BIN)/python tools/student.py
 
 bench: environment  ## time each operation against its twins
-	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python -m benchmarks
 
 lint: environment  ## check style, format and types
 	@$(BIN)/ruff check

@@ -54,10 +54,12 @@ def expect_alike(**tensors: Tensor | None) -> None:
     """Raise unless all tensors share one dtype and one device; ``None`` values are left out.
 
     Raises:
-        TypeError: if two dtypes differ.
+        TypeError: if one is no tensor, or two dtypes differ.
         ValueError: if two devices differ.
     """
     given = [(name, value) for name, value in tensors.items() if value is not None]
+    for name, value in given:
+        expect_tensor(name, value)
     first_name, first = given[0]
     for name, value in given[1:]:
         if value.dtype != first.dtype:

@@ -14,7 +14,7 @@ Sources:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,10 +47,12 @@ def cross_correlate2d(image: Tensor, kernel: Tensor, mode: str = "valid") -> Ten
     Returns:
         ``Tensor[H - kh + 1, W - kw + 1]`` if valid, ``Tensor[H + kh - 1, W + kw - 1]`` if full.
     Raises:
+        TypeError: if a dtype is not floating or the dtypes differ.
         ValueError: if a rank or the mode is wrong, or the kernel is larger than the image.
     """
     expect_tensor("image", image, ndim=2, floating=True)
     expect_tensor("kernel", kernel, ndim=2, floating=True)
+    expect_alike(image=image, kernel=kernel)
     expect_choice("mode", mode, ("valid", "full"))
     padding = (kernel.shape[0] - 1, kernel.shape[1] - 1) if mode == "full" else 0
     return conv2d(image[None], kernel[None, None], padding=padding)[0]
@@ -183,7 +185,8 @@ def conv2d(
         ``ow`` from equation (conv-output-size).
     Raises:
         TypeError: if a dtype is not floating or the dtypes differ.
-        ValueError: if shapes, devices or options do not fit together.
+        ValueError: if shapes, devices or options do not fit together, or if anything but the
+            batch is empty.
     """
     padded, strides, dilations = _enter(input, weight, bias, stride, padding, dilation, groups)
     out_channels, kernel_size = weight.shape[0], (weight.shape[2], weight.shape[3])
@@ -208,7 +211,8 @@ def conv2d_fft(
     """Compute `conv2d` (stride 1) as products of spectra; equation (conv-theorem).
 
     Its cost hardly depends on the kernel's size, so it wins when the kernel is large.
-    Rounding errors are relative to the largest output, not to each one.
+    Rounding errors are relative to the largest output, not to each one, and a NaN or an infinity
+    spreads over all of its image's outputs.
 
     Args:
         input: ``Tensor[N, C, H, W]`` or ``Tensor[C, H, W]``, float32 or float64.
@@ -222,8 +226,7 @@ def conv2d_fft(
         ValueError: if the shapes do not fit together.
     """
     padded, _, _ = _enter(input, weight, bias, 1, padding, 1, 1)
-    if padded.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"input: expected float32 or float64, got {padded.dtype}")
+    _expect_precise("input", input)
     height, width = _window_count(padded, (weight.shape[2], weight.shape[3]), (1, 1), (1, 1))
     size = _fast_length(padded.shape[2]), _fast_length(padded.shape[3])
     image_spectrum = torch.fft.rfft2(padded, s=size)  # (N, C, S, T/2 + 1)
@@ -253,22 +256,26 @@ def conv_matrix(
         input_size: ``(H, W)`` in pixels, before padding.
     Returns:
         sparse COO ``Tensor[O oh ow, C H W]``, coalesced.
+    Raises:
+        TypeError: if ``weight`` is not floating, or an option is no integer.
+        ValueError: if sizes and options do not fit together.
     """
     expect_tensor("weight", weight, ndim=4, floating=True)
+    _expect_filled("weight", weight.shape)
     height, width = expect_pair("input_size", input_size, minimum=1)
     (kh, kw), device = weight.shape[2:], weight.device
     sh, sw = expect_pair("stride", stride, minimum=1)
     ph, pw = expect_pair("padding", padding, minimum=0)
     dh, dw = expect_pair("dilation", dilation, minimum=1)
     out_channels, group_channels = weight.shape[:2]
-    _expect_groups(group_channels * groups, weight, groups)
+    _expect_groups(group_channels * groups, weight.shape, groups)
     out_height = conv_output_size(height, kh, sh, ph, dh)
     out_width = conv_output_size(width, kw, sw, pw, dw)
 
-    o, c, i, j, y, x = torch.meshgrid(
+    o, y, x, c, i, j = torch.meshgrid(
         *(
             torch.arange(n, device=device)
-            for n in (out_channels, group_channels, kh, kw, out_height, out_width)
+            for n in (out_channels, out_height, out_width, group_channels, kh, kw)
         ),
         indexing="ij",
     )
@@ -277,13 +284,14 @@ def conv_matrix(
     inside = (v >= 0) & (v < height) & (u >= 0) & (u < width)
     row = (o * out_height + y) * out_width + x
     column = (channel * height + v) * width + u
-    values = weight[..., None, None].expand_as(row)
+    values = weight[:, None, None].expand_as(row)
     return torch.sparse_coo_tensor(
         torch.stack([row[inside], column[inside]]),
         values[inside],
         (out_channels * out_height * out_width, group_channels * groups * height * width),
-        check_invariants=True,
-    ).coalesce()
+        is_coalesced=True,  # row by row, and from left to right within a row
+        check_invariants=False,
+    )
 
 
 # --- gradients, and the transposed convolution --------------------------------------------------
@@ -308,22 +316,22 @@ def conv2d_input(
         grad_output: ``Tensor[N, O, oh, ow]``, the gradient with respect to the output.
     Returns:
         ``Tensor[N, C, H, W]``.
+    Raises:
+        TypeError, ValueError: as `conv2d`, or if ``grad_output`` has not the output's shape.
     """
     expect_tensor("grad_output", grad_output, ndim=4, floating=True)
+    expect_tensor("weight", weight, ndim=4, floating=True)
+    _expect_four("input_size", input_size)
+    _expect_groups(input_size[1], weight.shape, groups)
     strides = expect_pair("stride", stride, minimum=1)
     paddings = expect_pair("padding", padding, minimum=0)
     dilations = expect_pair("dilation", dilation, minimum=1)
+    axes = list(zip(input_size[2:], weight.shape[2:], strides, paddings, dilations, strict=True))
+    places = [conv_output_size(n, k, s, p, d) for n, k, s, p, d in axes]
+    expect_shape("grad_output", grad_output, (input_size[0], weight.shape[0], *places))
     missed = [  # pixels at the far end that no window reaches
-        size - conv_transpose_output_size(out, k, s, p, 0, d)
-        for size, out, k, s, p, d in zip(
-            input_size[2:],
-            grad_output.shape[2:],
-            weight.shape[2:],
-            strides,
-            paddings,
-            dilations,
-            strict=True,
-        )
+        n - conv_transpose_output_size(m, k, s, p, 0, d)
+        for m, (n, k, s, p, d) in zip(places, axes, strict=True)
     ]
     return conv_transpose2d(
         grad_output, weight, None, stride, padding, (missed[0], missed[1]), groups, dilation
@@ -349,10 +357,14 @@ def conv2d_weight(
         grad_output: ``Tensor[N, O, oh, ow]``, the gradient with respect to the output.
     Returns:
         ``Tensor[O, C / groups, kh, kw]``.
+    Raises:
+        TypeError, ValueError: as `conv2d`, or if ``grad_output`` has not the output's shape.
     """
     expect_tensor("input", input, ndim=4, floating=True)
     expect_tensor("grad_output", grad_output, ndim=4, floating=True)
     expect_alike(input=input, grad_output=grad_output)
+    _expect_four("weight_size", weight_size)
+    _expect_groups(input.shape[1], weight_size, groups)
     ph, pw = expect_pair("padding", padding, minimum=0)
     out_channels, group_channels, kh, kw = weight_size
     windows = sliding_windows(F.pad(input, (pw, pw, ph, ph)), (kh, kw), stride, dilation)
@@ -384,7 +396,8 @@ def conv_transpose_output_size(
 ) -> int:
     """Size of a transposed convolution along one axis; equation (conv-transpose-size).
 
-    ``(size - 1) stride - 2 padding + dilation (kernel_size - 1) + output_padding + 1``.
+    ``(size - 1) stride - 2 padding + dilation (kernel_size - 1) + output_padding + 1``;
+    not positive where the padding cuts everything off.
     """
     return (size - 1) * stride - 2 * padding + _span(kernel_size, dilation) + output_padding
 
@@ -413,11 +426,13 @@ def conv_transpose2d(
     Returns:
         ``Tensor[N, O, oh, ow]``, or ``Tensor[O, oh, ow]`` for unbatched input.
     Raises:
-        TypeError, ValueError: as `conv2d`.
+        TypeError, ValueError: as `conv2d`, or if the padding leaves no pixel of the output.
     """
     expect_tensor("input", input, ndim=(3, 4), floating=True)
     expect_tensor("weight", weight, ndim=4, floating=True)
     expect_alike(input=input, weight=weight, bias=bias)
+    _expect_filled("input", input.shape[-3:])
+    _expect_filled("weight", weight.shape)
     sh, sw = expect_pair("stride", stride, minimum=1)
     ph, pw = expect_pair("padding", padding, minimum=0)
     dh, dw = expect_pair("dilation", dilation, minimum=1)
@@ -568,9 +583,12 @@ def separate(kernel: Tensor) -> tuple[Tensor, Tensor]:
         ``column`` (``Tensor[kh]``) and ``row`` (``Tensor[kw]``) with
         ``torch.outer(column, row)`` equal to the kernel.
     Raises:
+        TypeError: if the dtype is neither float32 nor float64.
         ValueError: if the kernel is no such product; its rank is named.
     """
     expect_tensor("kernel", kernel, ndim=2, floating=True)
+    _expect_filled("kernel", kernel.shape)
+    _expect_precise("kernel", kernel)
     rank = int(torch.linalg.matrix_rank(kernel))
     if rank > 1:
         raise ValueError(f"kernel: expected a matrix of rank 1, got one of rank {rank}")
@@ -593,6 +611,7 @@ def separable_conv2d(input: Tensor, column: Tensor, row: Tensor, padding: Pair =
     expect_tensor("input", input, ndim=(3, 4), floating=True)
     expect_tensor("column", column, ndim=1, floating=True)
     expect_tensor("row", row, ndim=1, floating=True)
+    expect_alike(input=input, column=column, row=row)
     ph, pw = expect_pair("padding", padding, minimum=0)
     single = input.reshape(-1, 1, *input.shape[-2:])  # every channel an image of its own
     tall = conv2d(single, column[None, None, :, None], padding=(ph, 0))
@@ -648,8 +667,13 @@ def receptive_field(layers: Iterable[tuple[int, ...]]) -> list[ReceptiveField]:
 def conv_parameters(
     in_channels: int, out_channels: int, kernel_size: Pair, groups: int = 1, bias: bool = True
 ) -> int:
-    """Count what a layer learns; equation (conv-parameters)."""
+    """Count what a layer learns; equation (conv-parameters).
+
+    Raises:
+        ValueError: if ``groups`` does not divide both numbers of channels.
+    """
     kh, kw = expect_pair("kernel_size", kernel_size, minimum=1)
+    _expect_channels(in_channels, out_channels, groups)
     return out_channels * (in_channels // groups * kh * kw + bias)
 
 
@@ -664,7 +688,7 @@ def conv_multiply_adds(
 
     Each comes with one addition, so the layer does twice as many floating-point operations.
     """
-    height, width = output_size
+    height, width = expect_pair("output_size", output_size, minimum=0)
     parameters = conv_parameters(in_channels, out_channels, kernel_size, groups, bias=False)
     return height * width * parameters
 
@@ -701,9 +725,10 @@ class Conv2d(nn.Module):
         self.stride = expect_pair("stride", stride, minimum=1)
         self.dilation = expect_pair("dilation", dilation, minimum=1)
         self.padding, self.padding_mode, self.groups = padding, padding_mode, groups
+        self._ends = _ends(padding, self.kernel_size, self.stride, self.dilation)
+        _expect_channels(in_channels, out_channels, groups)
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-        _expect_groups(in_channels, self.weight, groups)
         self.bias = (
             nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
         )
@@ -721,8 +746,7 @@ class Conv2d(nn.Module):
         weight, bias, stride, dilation = self.weight, self.bias, self.stride, self.dilation
         if self.padding_mode == "zeros":
             return conv2d(input, weight, bias, stride, self.padding, dilation, self.groups)
-        ends = _ends(self.padding, self.kernel_size, stride, dilation)
-        padded = F.pad(input, ends, mode=self.padding_mode)
+        padded = F.pad(input, self._ends, mode=self.padding_mode)
         return conv2d(padded, weight, bias, stride, 0, dilation, self.groups)
 
 
@@ -761,17 +785,44 @@ def _ends(
     return pw, pw, ph, ph
 
 
-def _expect_groups(channels: int, weight: Tensor, groups: int) -> None:
+def _expect_channels(in_channels: int, out_channels: int, groups: int) -> None:
+    expect_int("in_channels", in_channels, minimum=1)
+    expect_int("out_channels", out_channels, minimum=1)
     expect_int("groups", groups, minimum=1)
-    if weight.shape[0] % groups:
+    if in_channels % groups or out_channels % groups:
         raise ValueError(
-            f"groups: expected a divisor of the {weight.shape[0]} output channels, got {groups}"
+            f"groups: expected a divisor of {in_channels} input and {out_channels} output"
+            f" channels, got {groups}"
         )
-    if channels != weight.shape[1] * groups:
+
+
+def _expect_groups(channels: int, weight_size: Sequence[int], groups: int) -> None:
+    expect_int("groups", groups, minimum=1)
+    out_channels, group_channels = weight_size[:2]
+    if out_channels % groups:
         raise ValueError(
-            f"input: expected {weight.shape[1] * groups} channels"
-            f" ({weight.shape[1]} in weight x {groups} groups), got {channels}"
+            f"groups: expected a divisor of the {out_channels} output channels, got {groups}"
         )
+    if channels != group_channels * groups:
+        raise ValueError(
+            f"input: expected {group_channels * groups} channels"
+            f" ({group_channels} in weight x {groups} groups), got {channels}"
+        )
+
+
+def _expect_filled(name: str, shape: Sequence[int]) -> None:
+    if 0 in shape:
+        raise ValueError(f"{name}: expected no axis of length 0, got {tuple(shape)}")
+
+
+def _expect_four(name: str, size: Sequence[int]) -> None:
+    if len(size) != 4:
+        raise ValueError(f"{name}: expected four lengths, got {tuple(size)}")
+
+
+def _expect_precise(name: str, value: Tensor) -> None:
+    if value.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name}: expected float32 or float64, got {value.dtype}")
 
 
 def _enter(
@@ -787,11 +838,13 @@ def _enter(
     expect_tensor("input", input, ndim=(3, 4), floating=True)
     expect_tensor("weight", weight, ndim=4, floating=True)
     expect_alike(input=input, weight=weight, bias=bias)
+    _expect_filled("input", input.shape[-3:])
+    _expect_filled("weight", weight.shape)
     if bias is not None:
         expect_shape("bias", bias, (weight.shape[0],))
     strides = expect_pair("stride", stride, minimum=1)
     dilations = expect_pair("dilation", dilation, minimum=1)
-    _expect_groups(input.shape[-3], weight, groups)
+    _expect_groups(input.shape[-3], weight.shape, groups)
     ends = _ends(padding, (weight.shape[2], weight.shape[3]), strides, dilations)
     batched = input if input.ndim == 4 else input[None]
     return F.pad(batched, ends) if any(ends) else batched, strides, dilations

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
+import matplotlib.figure
 import matplotlib.style
 import numpy as np
 import torch
@@ -29,7 +30,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize, to_rgb
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -265,7 +265,7 @@ def bars(
         log: whether the axis is logarithmic; the numbers must then be above 0.
         title: one line above the figure.
     """
-    numbers = {name: float(value) for name, value in values.items()}
+    numbers = {name: float(_numbers(value)) for name, value in values.items()}
     for name, number in numbers.items():
         if not (math.isfinite(number) and (number > 0 or (number == 0 and not log))):
             wanted = "above 0" if log else "at least 0"
@@ -346,8 +346,8 @@ def matrix(
 # --- the figure itself --------------------------------------------------------------------------
 
 
-class _Picture(Figure):
-    """A figure that knows how to show itself in a notebook, whatever else is set up there."""
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib figure that shows itself in a notebook, whatever else is set up there."""
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -372,7 +372,7 @@ def _style() -> AbstractContextManager[None]:
 
 
 def _figure(width: float, height: float) -> Figure:
-    figure = _Picture(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -517,7 +517,7 @@ def _draw_objects(axes: Axes, scene: Mapping[str, Any], colours: Mapping[str, st
     _expect_count("masks", masks, len(corners))
     texts = names
     if scores is not None:
-        marks = _numbers(torch.as_tensor(scores))
+        marks = _numbers(scores)
         texts = [f"{name} {mark:.2f}".strip() for name, mark in zip(names, marks, strict=True)]
     width, height = axes.get_xlim()[1], axes.get_ylim()[0]
     if masks is not None:
@@ -593,9 +593,9 @@ def _readable_on(colour: str) -> str:
 
 def _points(name: str, values: Any, log: str) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(values, tuple) and len(values) == 2 and np.ndim(values[0]) == 1:
-        x, y = (_numbers(torch.as_tensor(axis)) for axis in values)
+        x, y = (_numbers(axis) for axis in values)
     else:
-        y = _numbers(torch.as_tensor(values))
+        y = _numbers(values)
         x = np.arange(len(y), dtype=float) if y.ndim == 1 else y
     if x.ndim != 1 or x.shape != y.shape or len(x) == 0:
         raise ValueError(
@@ -716,7 +716,7 @@ def _draw_tables(
     )
     page_width = max(across * width + beside + bar, _inches([title or ""], 10)) + 0.2
     page_height = tall * height + above + 0.2 + (0.25 if title else 0)
-    figure = _Picture(figsize=(page_width, page_height))
+    figure = Figure(figsize=(page_width, page_height))
     FigureCanvasAgg(figure)
     figure.text(0.5, 1 - 0.1 / page_height, title or "", ha="center", va="top", size=10)
     left = (page_width - across * width - beside - bar) / 2 + beside
@@ -838,7 +838,9 @@ def _written(table: np.ndarray) -> np.ndarray:
 # --- helpers ------------------------------------------------------------------------------------
 
 
-def _numbers(value: Tensor) -> np.ndarray:
+def _numbers(value: Numbers | float) -> np.ndarray:
+    if not isinstance(value, Tensor):
+        return torch.as_tensor(value, dtype=torch.float64).numpy()
     return value.detach().cpu().double().numpy()
 
 

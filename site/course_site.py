@@ -22,6 +22,7 @@ import yaml
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 # The fonts that MathJax asks for on the pages of the book; a test compares.
 MATHJAX_FONTS = (
     "AMS-Regular",
+    "Calligraphic-Regular",
     "Main-Bold",
     "Main-Regular",
     "Math-Italic",
@@ -79,41 +81,29 @@ REDIRECT = """<!DOCTYPE html>
 
 # --- tables -------------------------------------------------------------------------------------
 
-Cell = str | nodes.Node | Sequence[nodes.Node]
+Row = tuple[nodes.entry, ...]
 
 
-def make_table(head: Sequence[str], rows: Iterable[Sequence[Cell]], kind: str) -> nodes.table:
+def make_table(head: Sequence[str], rows: Iterable[Row], kind: str) -> nodes.table:
     """Lay out a table whose first row and first column are headers.
 
     Args:
         head: the columns' names.
-        rows: their cells: text, a node, or several nodes.
+        rows: their cells; see `cell`.
         kind: the table's class, for its style.
     """
     group = nodes.tgroup(cols=len(head))
     group += [nodes.colspec(colwidth=1, stub=int(column == 0)) for column in range(len(head))]
-    group += nodes.thead("", _row(head))
-    group += nodes.tbody("", *(_row(row) for row in rows))
+    group += nodes.thead("", nodes.row("", *(cell(name) for name in head)))
+    group += nodes.tbody("", *(nodes.row("", *row) for row in rows))
     return nodes.table("", group, classes=[kind])
 
 
-def _row(cells: Sequence[Cell]) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", *_blocks(cell)) for cell in cells))
-
-
-def _blocks(cell: Cell) -> list[nodes.Node]:
-    parts = [nodes.Text(cell)] if isinstance(cell, str) else cell
-    parts = [parts] if isinstance(parts, nodes.Node) else list(parts)
-    inline = (nodes.Text, nodes.Inline, pending_xref)
-    blocks: list[nodes.Node] = []
-    for part in parts:
-        if isinstance(part, inline):
-            if not blocks or not isinstance(blocks[-1], nodes.paragraph):
-                blocks.append(nodes.paragraph())
-            blocks[-1] += part
-        else:
-            blocks.append(part)
-    return blocks
+def cell(*content: str | nodes.Node, columns: int = 1) -> nodes.entry:
+    """A table's cell with one paragraph of text and inline nodes, as wide as so many columns."""
+    parts = (nodes.Text(part) if isinstance(part, str) else part for part in content)
+    spread = {"morecols": columns - 1} if columns > 1 else {}
+    return nodes.entry("", nodes.paragraph("", "", *parts), **spread)
 
 
 def _reference(domain: str, kind: str, target: str, title: nodes.Node | None = None) -> pending_xref:
@@ -176,10 +166,13 @@ class FillFormulaLedger(SphinxPostTransform):
             latex = self._equations(document)
             heading = nodes.rubric("", "", _reference("std", "doc", f"/{document}"))
             rows = [
-                self._row(formula, latex[formula.label], measured.get(formula.label, []))
+                row
                 for formula in entries
+                for row in self._rows(
+                    formula, latex[formula.label], measured.get(formula.label, [])
+                )
             ]
-            head = ("Equation", "Implemented by", "Checked against", "Largest error")
+            head = ("Implemented by", "Checked against", "Largest error")
             found += [heading, make_table(head, rows, "formula-ledger")]
         return found
 
@@ -187,22 +180,20 @@ class FillFormulaLedger(SphinxPostTransform):
         blocks = self.env.get_doctree(document).findall(nodes.math_block)
         return {block["label"]: block.astext() for block in blocks if block.get("label")}
 
-    def _row(self, formula: Any, latex: str, measured: Sequence[Any]) -> list[Cell]:
-        statement: list[nodes.Node] = [
-            _reference("math", "eq", formula.label),
-            nodes.Text(f" {formula.statement}"),
-            nodes.math_block(latex, latex, nowrap=False, number=None, label=None),
-        ]
+    def _rows(self, formula: Any, latex: str, measured: Sequence[Any]) -> list[Row]:
+        """Two rows: the equation, and below it what stands behind it."""
+        equation = cell(
+            _reference("math", "eq", formula.label), f" {formula.statement}", columns=3
+        )
+        equation += nodes.math_block(latex, latex, nowrap=False, number=None, label=None)
         if formula.definition:
-            return [statement, "", "A definition", ""]
-        errors = [
-            nodes.paragraph(
-                "", "", *format_error(found.error),
-                nodes.Text(f" on {found.device.upper()}, {found.cases} cases"),
-            )
-            for found in measured
-        ]  # fmt: skip
-        return [statement, self._source_link(formula.implementation), formula.reference, errors]
+            return [(equation,), (cell("A definition: it only gives something a name", columns=3),)]
+        errors: list[str | nodes.Node] = []
+        for found in measured:
+            words = f" on the {found.device.upper()}, {found.cases} cases"
+            errors += [", " if errors else "", *format_error(found.error), words]
+        source = self._source_link(formula.implementation)
+        return [(equation,), (cell(source), cell(formula.reference), cell(*errors))]
 
     def _source_link(self, dotted: str) -> nodes.reference:
         """A link to the function's first line in the repository."""
@@ -239,25 +230,24 @@ class ExecutionTimes(SphinxDirective):
             text = "This page was built without the project's build command, which times chapters."
             return [nodes.note("", nodes.paragraph(text, text))]
         runs = json.loads(report.read_text("utf-8"))
-        rows: list[list[Cell]] = [
-            [
-                _reference("std", "doc", f"/{run['document']}"),
-                f"{run['seconds']:.1f} s",
-                f"{run['budget_s']:g} s",
-                f"{run['peak_mib']:.0f} MiB",
-                _status(run),
-            ]
+        rows: list[Row] = [
+            (
+                cell(_reference("std", "doc", f"/{run['document']}")),
+                cell(f"{run['seconds']:.1f} s"),
+                cell(f"{run['budget_s']:g} s"),
+                cell(f"{run['peak_mib']:.0f} MiB"),
+                cell(_status(run)),
+            )
             for run in runs
         ]
-        rows.append(
-            [
-                "Together",
-                f"{sum(run['seconds'] for run in runs):.1f} s",
-                f"{sum(run['budget_s'] for run in runs):g} s",
-                f"{max((run['peak_mib'] for run in runs), default=0):.0f} MiB at most",
-                f"{sum(not run['cached'] for run in runs)} of {len(runs)} ran in this build",
-            ]
+        total = (
+            cell("Together"),
+            cell(f"{sum(run['seconds'] for run in runs):.1f} s"),
+            cell(f"{sum(run['budget_s'] for run in runs):g} s"),
+            cell(f"{max((run['peak_mib'] for run in runs), default=0):.0f} MiB at most"),
+            cell(f"{sum(not run['cached'] for run in runs)} of {len(runs)} ran in this build"),
         )
+        rows.append(total)
         head = ("Chapter", "Time", "Budget", "Peak memory", "Status")
         return [make_table(head, rows, "execution-times")]
 
@@ -276,33 +266,55 @@ def _status(run: dict[str, Any]) -> str:
 class ChapterMap(SphinxDirective):
     """``{chapter-map}``: the plan of the book, with links to the chapters that stand.
 
-    Its content is YAML: ``part: {chapter: what it is about}``; a chapter's document is
-    ``book/<part>/<chapter>``.
+    Its content is YAML: ``part: {chapter: [title, what it is about]}``; the chapter's document
+    is ``book/<part>/<chapter>``.
     """
 
     has_content = True
 
     def run(self) -> list[nodes.Node]:
         """Lay out the parts side by side."""
-        plan: dict[str, dict[str, str]] = yaml.safe_load("\n".join(self.content))
-        whole = nodes.container(classes=["chapter-map"])
-        for part, chapters in plan.items():
-            column = nodes.container(classes=["chapter-map-part"])
-            column += nodes.rubric(part, part)
-            column += nodes.bullet_list(
-                "", *(self._item(part, name, about) for name, about in chapters.items())
+        plan: dict[str, dict[str, list[str]]] = yaml.safe_load("\n".join(self.content))
+        columns = [
+            nodes.container(
+                "",
+                nodes.rubric(part, part),
+                nodes.bullet_list("", *(self._item(part, *item) for item in chapters.items())),
             )
-            whole += column
-        return [whole]
+            for part, chapters in plan.items()
+        ]
+        return [nodes.container("", *columns, classes=["chapter-map"])]
 
-    def _item(self, part: str, name: str, about: str) -> nodes.list_item:
+    def _item(self, part: str, name: str, words: list[str]) -> nodes.list_item:
+        title, about = words
         document = f"book/{part.lower()}/{name}"
-        standing = document in self.env.found_docs
-        title = nodes.inline(name, name.capitalize())
-        head = _reference("std", "doc", f"/{document}", title) if standing else title
-        state = "standing" if standing else "coming"
-        text = nodes.inline(about, about, classes=["about"])
-        return nodes.list_item("", nodes.paragraph("", "", head, text), classes=[state])
+        shown = nodes.inline(title, title)
+        about_node = nodes.inline(about, about, classes=["chapter-about"])
+        if document in self.env.found_docs:
+            link = _reference("std", "doc", f"/{document}", shown)
+            return nodes.list_item("", nodes.paragraph("", "", link, about_node))
+        return nodes.list_item("", nodes.paragraph("", "", shown, about_node), classes=["coming"])
+
+
+# --- tables without column names ----------------------------------------------------------------
+
+
+class NameFacts(SphinxTransform):
+    """Turns a table whose column names are all empty into one whose first column names the rows.
+
+    Markdown has no other way to write a list of facts, and an empty header says nothing.
+    """
+
+    default_priority = 500
+
+    def apply(self, **_: Any) -> None:
+        """Mend the tables of this page."""
+        for table in self.document.findall(nodes.table):
+            head = next(table.findall(nodes.thead), None)
+            if head is not None and not head.astext().strip():
+                head.parent.remove(head)
+                next(table.findall(nodes.colspec))["stub"] = 1
+                table["classes"].append("facts")
 
 
 # --- what is shipped ----------------------------------------------------------------------------
@@ -342,6 +354,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("formula-ledger", FormulaLedger)
     app.add_directive("execution-times", ExecutionTimes)
     app.add_directive("chapter-map", ChapterMap)
+    app.add_transform(NameFacts)
     app.add_post_transform(FillFormulaLedger)
     app.connect("config-inited", use_local_mathjax)
     app.connect("build-finished", finish_assets, priority=900)

@@ -158,7 +158,7 @@ def test_the_book_builds_with_it(laid_out: Path) -> None:
         ("z" * (chapter.LONGEST + 1), PART, "NAME: expected 2 to 24"),
         ("lambda", PART, "got 'lambda'"),
         ("../x", PART, "got '../x'"),
-        ("convolution", PART, "course_lib/convolution.py exists"),
+        ("convolution", PART, "book/foundations/convolution.ipynb exists"),
         ("figures", PART, "course_lib/figures exists"),
         ("entry", PART, "course_lib/formulas/entry.py exists"),
         ("address", PART, "tests/test_address.py exists"),

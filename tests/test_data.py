@@ -276,6 +276,13 @@ def test_digits_stand_out_from_what_was_there(composed):
     assert max(heights) > 1.5 * min(heights)
 
 
+def test_no_digit_is_set_where_it_cannot_be_read(monkeypatch):
+    squares = (torch.arange(64)[:, None] // 2 + torch.arange(64) // 2) % 2
+    monkeypatch.setattr(data, "_draw_background", lambda *_: squares.float().repeat(3, 1, 1))
+    with pytest.raises(ValueError, match="found no place"):
+        data.scenes(1, 0, size=64, digits_per_scene=(1, 1))
+
+
 def test_the_seed_decides():
     one, same, other = data.scenes(3, 5), data.scenes(6, 5), data.scenes(3, 6)
     for a, b in zip(one, same[:3], strict=True):

@@ -736,29 +736,36 @@ def test_it_works_in_a_frame_of_its_own(book: Book, shown: Figure):
     assert figure_host.get_attribute("data-state") != before
 
 
+INSERT = """([html, apart]) => {
+  document.querySelector("main").innerHTML = html.join("");
+  const scripts = [...document.querySelectorAll("main script")];
+  for (const old of apart ? scripts : scripts.reverse()) {
+    const script = document.createElement("script");
+    script.textContent = old.textContent;
+    if (apart) document.head.append(script);
+    else old.replaceWith(script);
+  }
+}"""
+
+
 @site
 @each_figure
 @pytest.mark.parametrize("apart", [False, True], ids=["scripts in place", "scripts apart"])
 def test_it_works_when_a_notebook_inserts_it(book: Book, shown: Figure, apart: bool):
     """Front ends set innerHTML, which runs no script, and then run the scripts themselves."""
-    page = book.open('<div id="first"></div><div id="second"></div>')
-    page.evaluate(
-        """([html, apart]) => {
-          const hosts = ["first", "second"].map((id) => document.getElementById(id));
-          for (const host of hosts) host.innerHTML = html;
-          for (const host of hosts) {
-            for (const old of host.querySelectorAll("script")) {
-              const script = document.createElement("script");
-              script.textContent = old.textContent;
-              if (apart) document.head.append(script);
-              else old.replaceWith(script);
-            }
-          }
-        }""",
-        [shown.html, apart],
-    )
+    page = book.open()
+    page.evaluate(INSERT, [[shown.html, shown.html], apart])
     host(page, 1).locator("canvas[tabindex]").first.press("ArrowDown")
     assert state(page, 1) != state(page, 0)
+
+
+@site
+@pytest.mark.parametrize("apart", [False, True], ids=["scripts in place", "scripts apart"])
+def test_each_of_two_figures_gets_its_own_data(book: Book, apart: bool):
+    page = book.open()
+    pair = [figure("demo", MINIMAL, {"which": which}, "t", "d").html for which in ("a", "b")]
+    page.evaluate(INSERT, [pair, apart])
+    assert [state(page, at)["which"] for at in (0, 1)] == ["a", "b"]
 
 
 @site

@@ -9,7 +9,6 @@ it is a link that is replaced in one step, after everything else has succeeded.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import fcntl
 import gc
@@ -25,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import yaml
 
@@ -145,7 +144,7 @@ def build(root: Path, *, jobs: int, limit_s: float, fresh: bool) -> None:
         fresh: run every notebook and make the site, even if nothing changed.
     Raises:
         BuildError: if a notebook or the site fails.
-        asyncio.CancelledError, KeyboardInterrupt: on SIGINT or SIGTERM.
+        KeyboardInterrupt: on SIGINT or SIGTERM.
     """
     started = time.monotonic()
     layout = Layout(root)
@@ -157,11 +156,16 @@ def build(root: Path, *, jobs: int, limit_s: float, fresh: bool) -> None:
             say(f"Nothing changed since the last build.\nOpen {index}")
             return
 
-        # costs seconds, which the answer above does not need
+        # jsonschema takes it where it is, for a check that no notebook needs, and it builds
+        # grammars for longer than everything else here takes to import
+        sys.modules.setdefault("rfc3987_syntax", cast(Any, None))
+        # costs a second, which the answer above does not need
         from execution import Executor
 
         notebooks = load_notebooks(root)
-        executor = Executor(root, Cache(layout.cache), jobs, limit_s, surroundings, say)
+        shutil.rmtree(layout.work, ignore_errors=True)
+        scratch = layout.work / "kernels"
+        executor = Executor(root, Cache(layout.cache), scratch, jobs, limit_s, surroundings, say)
         execution_started = time.monotonic()
         outcome = executor.execute(notebooks, fresh=fresh)
         executing_s = time.monotonic() - execution_started
@@ -171,7 +175,6 @@ def build(root: Path, *, jobs: int, limit_s: float, fresh: bool) -> None:
 
         say("Making the site")
         stage(layout, notebooks, runs, ran)
-        shutil.rmtree(layout.work, ignore_errors=True)
         site = layout.work / "html"
         make_site(layout.source, site)
         finish_site(root, site, notebooks)
@@ -344,7 +347,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BuildError as error:
         print(f"\n{error}\n\nNo new site; the last good one stays.", file=sys.stderr, flush=True)
         return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except KeyboardInterrupt:
         print("\nInterrupted; the last good site stays.", file=sys.stderr, flush=True)
         return 130
     return 0

@@ -77,6 +77,8 @@ class Library:
                     yield from self._along(f"{start}.{alias.name}")
                     if alias.name == "*":
                         yield from self._below(start)
+            elif isinstance(node, ast.Name) and node.id == "__path__":
+                yield from self._below(within)  # a package that looks for what lies in it
             elif isinstance(node, ast.Constant) and _DOTTED.fullmatch(str(node.value)):
                 # import_module("course_lib.boxes"), or "course_lib.figures." + name
                 dotted = str(node.value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -48,6 +47,7 @@ class Executor:
 
     Args:
         root: the folder of the checkout, from which kernels import ``course_lib``.
+        scratch: where kernels may leave what nobody needs afterwards.
         jobs: how many notebooks run at a time.
         limit_s: how long one may run, in seconds.
         surroundings: see :func:`notebooks.describe_surroundings`.
@@ -56,6 +56,7 @@ class Executor:
 
     root: Path
     cache: Cache
+    scratch: Path
     jobs: int
     limit_s: float
     surroundings: dict[str, str]
@@ -69,7 +70,7 @@ class Executor:
         Args:
             fresh: run all of them, whatever the cache holds.
         Raises:
-            asyncio.CancelledError: on SIGINT or SIGTERM, when every kernel has ended.
+            KeyboardInterrupt: on SIGINT, when every kernel has ended.
         """
         library = Library(self.root)
         width = max((len(notebook.name) for notebook in notebooks), default=0)
@@ -90,37 +91,25 @@ class Executor:
                 f"Running {len(waiting)} of {len(notebooks)} notebooks, "
                 f"{self.jobs} at a time, threads of each: {self._threads}"
             )
-            on_terminate = signal.getsignal(signal.SIGTERM)
-            try:
-                asyncio.run(self._run_all(waiting, outcome))
-            finally:
-                signal.signal(signal.SIGTERM, on_terminate)
+            asyncio.run(self._run_all(waiting, outcome))
         return outcome
 
     async def _run_all(self, waiting: list[_Job], outcome: Outcome) -> None:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
         slots = asyncio.Semaphore(self.jobs)
-        # not below _build, because the path of a socket may have about 100 characters only
-        with tempfile.TemporaryDirectory(prefix="course-") as scratch:
-            async with asyncio.TaskGroup() as group:
-                # the longest first, so that the cores finish together
-                waiting.sort(key=lambda job: self.cache.expected_s(job.notebook), reverse=True)
-                for job in waiting:
-                    group.create_task(self._run_one(job, slots, Path(scratch), outcome))
+        async with asyncio.TaskGroup() as group:
+            # the longest first, so that the cores finish together
+            waiting.sort(key=lambda job: self.cache.expected_s(job.notebook), reverse=True)
+            for job in waiting:
+                group.create_task(self._run_one(job, slots, outcome))
 
-    async def _run_one(
-        self, job: _Job, slots: asyncio.Semaphore, scratch: Path, outcome: Outcome
-    ) -> None:
+    async def _run_one(self, job: _Job, slots: asyncio.Semaphore, outcome: Outcome) -> None:
         notebook = job.notebook
         environment = _kernel_environment(self.root, self._threads)
         async with slots:
             key = self._key(job)
             started = time.monotonic()
             try:
-                run = await run_notebook(notebook, environment, self.limit_s, scratch)
+                run = await run_notebook(notebook, environment, self.limit_s, self.scratch)
             except NotebookError as failure:
                 took = time.monotonic() - started
                 self.report(f"{job.label}  failed after {took:.1f} s")
@@ -161,18 +150,21 @@ async def run_notebook(
 
     Args:
         limit_s: how long it may run, in seconds.
-        scratch: a folder with a short path, since that of a socket ends at about 100 characters.
+        scratch: where to make the empty folder.
     Raises:
         NotebookError: if a cell fails, the kernel dies, or the time is up.
     """
+    scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=scratch))
     (folder / "work").mkdir()
+    # the path of a socket may have about 100 characters, too few for a place below the checkout
+    sockets = Path(tempfile.mkdtemp(prefix="course-"))
     kernel = AsyncKernelManager(
         # no folder to look in leaves the kernel of the Python that runs this
         kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
         # sockets in files: the ports of two kernels that start at once can collide
         transport="ipc",
-        connection_file=str(folder / "k.json"),
+        connection_file=str(sockets / "k.json"),
     )
     book = nbformat.reads(notebook.clean(), as_version=4)
     client = NotebookClient(book, km=kernel, timeout=None)
@@ -214,7 +206,8 @@ async def run_notebook(
             await kernel.shutdown_kernel(now=True)
         if client.kc is not None:
             client.kc.stop_channels()
-        shutil.rmtree(folder, ignore_errors=True)
+        for path in (folder, sockets):
+            shutil.rmtree(path, ignore_errors=True)
 
     peak = asked["content"]["user_expressions"]["peak"]["data"]["text/plain"]
     return Run(

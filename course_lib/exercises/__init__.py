@@ -15,14 +15,17 @@ import os
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 Case = tuple[Any, ...]
 
 RIGHT, WRONG, TODO = "right", "not right yet", "not attempted yet"
+_LONGEST = 400  # characters of a value that are shown
 _LOOKS = {RIGHT: ("✓", "#009E73"), WRONG: ("✗", "#D55E00"), TODO: ("…", "#888888")}
 
 
@@ -99,7 +102,7 @@ class Exercise:
     Args:
         label: the exercise's label in the chapter, such as ``ex-convolution-size``.
         oracle: the right function; for an exercise that asks for a value, the right value.
-        cases: draws the arguments of each try from a generator, small cases first.
+        cases: draws the arguments of each try from a generator; the smallest is tried first.
             An exercise that asks for a value has none.
         mistakes: wrong answers that it recognises.
         hint: what to say about a wrong answer that it does not recognise.
@@ -134,7 +137,7 @@ class Exercise:
                 return Result(self.label, WRONG, got=given, expected="a function", hint=self.hint)
             generator = torch.Generator()
             generator.manual_seed(int.from_bytes(os.urandom(4)) if seed is None else seed)
-            arguments = list(self.cases(generator))
+            arguments = sorted(self.cases(generator), key=_size)
             answers = [_try(answer, case) for case in arguments]
         if all(_is_blank(a) for a in answers):
             return Result(self.label, TODO)
@@ -191,8 +194,18 @@ def _try(answer: Any, case: Case) -> Any:
     except NotImplementedError:
         return None
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        return _Raised(f"{type(error).__name__}: {error} (line {last.lineno} of {last.name})")
+        frames = traceback.extract_tb(error.__traceback__)[1:]  # without this function's own
+        place = f" (line {frames[0].lineno} of {frames[0].name})" if frames else ""
+        return _Raised(f"{type(error).__name__}: {error}{place}")
+
+
+def _size(value: Any) -> float:
+    """How much there is to work through by hand."""
+    if isinstance(value, tuple | list):
+        return sum(map(_size, value))
+    if isinstance(value, Tensor):
+        return value.numel()
+    return abs(value) if isinstance(value, Real) else 1
 
 
 def _is_blank(value: Any) -> bool:
@@ -207,21 +220,12 @@ def _equal(a: Any, b: Any, tolerance: float) -> bool:
         # Two ways to fail with the same kind of error are the same mistake.
         kinds = [v.message.partition(":")[0] if isinstance(v, _Raised) else None for v in (a, b)]
         return kinds[0] == kinds[1]
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        if a.shape != b.shape:
-            return False
-        a, b = a.detach().cpu().double(), b.detach().cpu().double()
-        return torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
-    if isinstance(b, Tensor) and b.ndim == 0 and isinstance(a, int | float):
-        return _equal(a, b.item(), tolerance)
-    if isinstance(a, Tensor) and a.ndim == 0 and isinstance(b, int | float):
-        return _equal(a.item(), b, tolerance)
-    if isinstance(b, bool | str) or isinstance(a, bool | str):
+    if isinstance(a, Tensor | np.ndarray) or isinstance(b, Tensor | np.ndarray):
+        return _equal_tensors(a, b, tolerance)
+    if isinstance(a, bool | str) or isinstance(b, bool | str):
         return type(a) is type(b) and a == b
-    if isinstance(b, int | float):
-        return isinstance(a, int | float) and math.isclose(
-            a, b, rel_tol=tolerance, abs_tol=tolerance
-        )
+    if isinstance(b, Real):
+        return isinstance(a, Real) and math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
     if isinstance(b, Mapping):
         return (
             isinstance(a, Mapping)
@@ -234,7 +238,21 @@ def _equal(a: Any, b: Any, tolerance: float) -> bool:
             and len(a) == len(b)
             and all(_equal(x, y, tolerance) for x, y in zip(a, b, strict=True))
         )
-    return bool(a == b)
+    return a is b
+
+
+def _equal_tensors(a: Any, b: Any, tolerance: float) -> bool:
+    """Compare as tensors whatever can be one: an array or nested lists are right answers too."""
+    try:
+        left, right = (torch.as_tensor(value).detach().cpu().to_dense() for value in (a, b))
+    except (RuntimeError, TypeError, ValueError):
+        return False
+    if left.shape != right.shape or left.is_complex() != right.is_complex():
+        return False
+    exact = torch.complex128 if left.is_complex() else torch.float64
+    return torch.allclose(
+        left.to(exact), right.to(exact), rtol=tolerance, atol=tolerance, equal_nan=True
+    )
 
 
 def _show(value: Any) -> str:
@@ -247,7 +265,11 @@ def _show(value: Any) -> str:
             return f"a tensor of shape {tuple(value.shape)}"
         text = str(tidy.tolist() if tidy.ndim == 0 else tidy).removeprefix("tensor(")
         return text.replace("\n       ", "\n").split(", dtype=")[0].removesuffix(")")
-    return repr(value)
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _parameter_names(function: Any) -> list[str]:

@@ -43,7 +43,10 @@ function followTheme(host) {
     figure.dataset.scheme = scheme;
     figure.dispatchEvent(new Event("schemechange"));
   }
-  const options = { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "theme"] };
+  const options = {
+    attributes: true,
+    attributeFilter: ["data-theme", "data-jp-theme-light", "theme"],
+  };
   observer.observe(document.documentElement, options);
   observer.observe(document.body, options);
   preference.addEventListener("change", follow);
@@ -84,7 +87,9 @@ function blend(from, to, share) {
 
 /** Black or white, whichever reads better on [r, g, b]. */
 function inkOn(colour) {
-  const linear = colour.map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+  const linear = colour.map((c) =>
+    c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4,
+  );
   const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
   return luminance > 0.179 ? "#000000" : "#ffffff";
 }
@@ -99,13 +104,18 @@ function makeKit(host, body, live) {
 
     /** A colour map for signed values: [−limit, limit] from negative over zero to positive. */
     diverging(limit) {
-      const [negative, zero, positive] = ["negative", "zero", "positive"].map((n) => rgb(colour(n)));
-      return (value) => blend(zero, value < 0 ? negative : positive, Math.min(Math.abs(value) / (limit || 1), 1));
+      const [negative, zero, positive] = ["negative", "zero", "positive"].map((n) =>
+        rgb(colour(n)),
+      );
+      return (value) =>
+        blend(zero, value < 0 ? negative : positive, Math.min(Math.abs(value) / (limit || 1), 1));
     },
 
     /** Say what is shown: in the attribute that tests read. */
     publish(state) {
-      host.dataset.state = Object.entries(state).map((pair) => pair.join("=")).join(" ");
+      host.dataset.state = Object.entries(state)
+        .map((pair) => pair.join("="))
+        .join(" ");
     },
 
     /** Say a result aloud, and show it in the figure's last line. */
@@ -130,8 +140,16 @@ function makeKit(host, body, live) {
     /** A labelled choice; `setOptions` takes [value, text] pairs. */
     choice(label, options, onchange) {
       let known = "";
-      const input = element("select", { "aria-label": label, onchange: () => onchange(input.value) });
-      const node = element("label", { class: "control" }, element("span", { class: "label" }, label), input);
+      const input = element("select", {
+        "aria-label": label,
+        onchange: () => onchange(input.value),
+      });
+      const node = element(
+        "label",
+        { class: "control" },
+        element("span", { class: "label" }, label),
+        input,
+      );
       const setOptions = (pairs) => {
         if (known === (known = JSON.stringify(pairs))) return; // a rebuilt list would close itself
         input.replaceChildren(...pairs.map(([value, text]) => element("option", { value }, text)));
@@ -144,7 +162,14 @@ function makeKit(host, body, live) {
     slider(label, { min, max, say = String }, onchange) {
       const shown = element("strong", { "aria-hidden": "true" });
       const oninput = () => onchange(Number(input.value));
-      const input = element("input", { type: "range", min, max, step: 1, "aria-label": label, oninput });
+      const input = element("input", {
+        type: "range",
+        min,
+        max,
+        step: 1,
+        "aria-label": label,
+        oninput,
+      });
       const text = element("span", { class: "label" }, label, shown);
       const node = element("label", { class: "control" }, text, input);
       const set = (value, high = max) => {
@@ -162,7 +187,11 @@ function makeKit(host, body, live) {
      * `key(name)` gets key presses and says whether it used them.
      */
     canvas(ratio, draw, { touch, key } = {}) {
-      const node = element("canvas", { role: "img", tabindex: key ? 0 : undefined, class: touch && "touchable" });
+      const node = element("canvas", {
+        role: "img",
+        tabindex: key ? 0 : undefined,
+        class: touch && "touchable",
+      });
       node.style.aspectRatio = String(ratio);
       const paint = () => {
         const width = node.clientWidth;
@@ -191,7 +220,8 @@ function makeKit(host, body, live) {
       }
       if (key) {
         node.addEventListener("keydown", (event) => {
-          if (!event.ctrlKey && !event.metaKey && !event.altKey && key(event.key)) event.preventDefault();
+          if (!event.ctrlKey && !event.metaKey && !event.altKey && key(event.key))
+            event.preventDefault();
         });
       }
       new ResizeObserver(paint).observe(node);
@@ -207,7 +237,8 @@ function makeKit(host, body, live) {
 function start({ name, title, description, style, data }, core, build) {
   // Some notebook front ends run scripts apart from their place: then take the first one waiting.
   const place = `.course-figure[data-figure="${name}"]`;
-  const host = document.currentScript?.closest(place) ?? document.querySelector(`${place}:not([data-state])`);
+  const host =
+    document.currentScript?.closest(place) ?? document.querySelector(`${place}:not([data-state])`);
   const root = host.attachShadow({ mode: "open" });
   // A notebook takes single letters and arrows as its own commands: keep them in the figure.
   for (const type of ["keydown", "keypress", "keyup"]) {
@@ -217,7 +248,12 @@ function start({ name, title, description, style, data }, core, build) {
   }
   const live = element("p", { class: "live", "aria-live": "polite" });
   const body = element("div", { class: "body" });
-  const heading = element("div", {}, element("p", { class: "title" }, title), element("p", { class: "quiet" }, description));
+  const heading = element(
+    "div",
+    {},
+    element("p", { class: "title" }, title),
+    element("p", { class: "quiet" }, description),
+  );
   const frame = element("div", { class: "frame", role: "group", "aria-label": title }, body);
   root.append(element("style", {}, style), frame);
   followTheme(host);

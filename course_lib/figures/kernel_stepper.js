@@ -69,7 +69,16 @@ function build(kit, data) {
   const rows = image.height + 2 * MARGIN;
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-  const state = { name: "", kernel: null, flipped: false, stride: 1, padding: 1, dilation: 1, at: 0, done: 0 };
+  const state = {
+    name: "",
+    kernel: null,
+    flipped: false,
+    stride: 1,
+    padding: 1,
+    dilation: 1,
+    at: 0,
+    done: 0,
+  };
   let output = null; // the whole result, of which the first state.done values are shown
   let centre = []; // of the window, in pixels: where it stays when a setting changes
   let timer = null;
@@ -78,7 +87,8 @@ function build(kit, data) {
   const applied = () => (state.flipped ? core.flip(state.kernel) : state.kernel);
   const total = () => output.height * output.width;
   const place = () => [Math.floor(state.at / output.width), state.at % output.width];
-  const index = (row, column) => clamp(row, 0, output.height - 1) * output.width + clamp(column, 0, output.width - 1);
+  const index = (row, column) =>
+    clamp(row, 0, output.height - 1) * output.width + clamp(column, 0, output.width - 1);
   const middle = () => (state.dilation * (state.kernel.size - 1)) / 2 - state.padding; // of the first window
   const windowNear = (pixel) => Math.round((pixel - middle()) / state.stride);
 
@@ -88,35 +98,60 @@ function build(kit, data) {
     const chosen = data.kernels.find((k) => k.name === name && k.size === state.kernel.size);
     changeKernel(name, chosen ?? state.kernel);
   });
-  const size = kit.choice("Size", sizes.map((k) => [k, `${k} × ${k}`]), (value) => {
-    const wanted = Number(value);
-    const named = data.kernels.filter((k) => k.size === wanted);
-    const same = named.find((k) => k.name === state.name);
-    if (state.name === OWN) changeKernel(OWN, core.resize(state.kernel, wanted));
-    else changeKernel((same ?? named[0]).name, same ?? named[0]);
-  });
+  const size = kit.choice(
+    "Size",
+    sizes.map((k) => [k, `${k} × ${k}`]),
+    (value) => {
+      const wanted = Number(value);
+      const named = data.kernels.filter((k) => k.size === wanted);
+      const same = named.find((k) => k.name === state.name);
+      if (state.name === OWN) changeKernel(OWN, core.resize(state.kernel, wanted));
+      else changeKernel((same ?? named[0]).name, same ?? named[0]);
+    },
+  );
   const setting = (key, min, max) =>
     kit.slider(key[0].toUpperCase() + key.slice(1), { min, max }, (value) => {
       state[key] = value;
       recompute();
     });
-  const sliders = { stride: setting("stride", 1, 3), padding: setting("padding", 0, 2), dilation: setting("dilation", 1, 3) };
+  const sliders = {
+    stride: setting("stride", 1, 3),
+    padding: setting("padding", 0, 2),
+    dilation: setting("dilation", 1, 3),
+  };
   const flip = kit.checkbox("flip the kernel (true convolution)", (checked) => {
     state.flipped = checked;
     recompute();
   });
 
-  const reset = kit.button("Reset", () => { pause(); go(0, 1); });
-  const back = kit.button("Back", () => { pause(); stepBack(); });
-  const step = kit.button("Step", () => { pause(); stepOn(); }, { class: "primary" });
+  const reset = kit.button("Reset", () => {
+    pause();
+    go(0, 1);
+  });
+  const back = kit.button("Back", () => {
+    pause();
+    stepBack();
+  });
+  const step = kit.button(
+    "Step",
+    () => {
+      pause();
+      stepOn();
+    },
+    { class: "primary" },
+  );
   const play = kit.button("Play", () => (timer === null ? run() : pause()));
-  const finish = kit.button("Run to the end", () => { pause(); go(total() - 1, total()); });
+  const finish = kit.button("Run to the end", () => {
+    pause();
+    go(total() - 1, total());
+  });
 
   // ---- Pictures
 
   const photo = kit.canvas(columns / rows, drawPhoto, {
     key,
-    touch: (x, y) => jump(windowNear(y * rows - MARGIN - 0.5), windowNear(x * columns - MARGIN - 0.5)),
+    touch: (x, y) =>
+      jump(windowNear(y * rows - MARGIN - 0.5), windowNear(x * columns - MARGIN - 0.5)),
   });
   const result = kit.canvas(columns / rows, drawResult, {
     key,
@@ -138,16 +173,33 @@ function build(kit, data) {
   const kernelTable = element("tbody");
   const productTable = element("tbody");
   const kernelTitle = element("span");
-  const divisor = element("input", { type: "number", step: "any", "aria-label": "divisor", onchange: edit });
+  const divisor = element("input", {
+    type: "number",
+    step: "any",
+    "aria-label": "divisor",
+    onchange: edit,
+  });
   const terms = element("span");
   const value = element("strong");
   const block = (caption, cells) => element("table", {}, element("caption", {}, caption), cells);
   const joined = (sign, table) =>
-    element("div", { class: "joined" }, element("span", { class: "sign", "aria-hidden": "true" }, sign), table);
+    element(
+      "div",
+      { class: "joined" },
+      element("span", { class: "sign", "aria-hidden": "true" }, sign),
+      table,
+    );
 
   kit.body.append(
     element("style", {}, STYLE),
-    element("div", { class: "controls" }, kernels.node, sizes.length > 1 ? size.node : "", ...Object.values(sliders).map((s) => s.node), flip.node),
+    element(
+      "div",
+      { class: "controls" },
+      kernels.node,
+      sizes.length > 1 ? size.node : "",
+      ...Object.values(sliders).map((s) => s.node),
+      flip.node,
+    ),
     element(
       "div",
       { class: "stage" },
@@ -176,9 +228,18 @@ function build(kit, data) {
 
   function edit() {
     const inputs = [...kernelTable.querySelectorAll("input")];
-    if (![...inputs, divisor].every((input) => input.value !== "" && Number.isFinite(Number(input.value)))) return;
+    if (
+      ![...inputs, divisor].every(
+        (input) => input.value !== "" && Number.isFinite(Number(input.value)),
+      )
+    )
+      return;
     if (Number(divisor.value) === 0) return;
-    const edited = { ...state.kernel, numerators: inputs.map((input) => Number(input.value)), divisor: Number(divisor.value) };
+    const edited = {
+      ...state.kernel,
+      numerators: inputs.map((input) => Number(input.value)),
+      divisor: Number(divisor.value),
+    };
     changeKernel(OWN, state.flipped ? core.flip(edited) : edited);
   }
 
@@ -249,7 +310,9 @@ function build(kit, data) {
   // ---- What is shown
 
   function digits() {
-    return exact && [...state.kernel.numerators, state.kernel.divisor].every(Number.isInteger) ? 2 : 3;
+    return exact && [...state.kernel.numerators, state.kernel.divisor].every(Number.isInteger)
+      ? 2
+      : 3;
   }
 
   /** A result in words: a division leaves more digits than the sum had. */
@@ -264,11 +327,15 @@ function build(kit, data) {
     const weight = numerators.reduce((sum, n) => sum + Math.abs(n / by), 0);
     const limit = output.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     if (white < weight / 10) return { signed: true, limit, paint: kit.diverging(limit) };
-    const [black, paper] = [[0, 0, 0], [255, 255, 255]];
+    const [black, paper] = [
+      [0, 0, 0],
+      [255, 255, 255],
+    ];
     const [below, above] = [rgb(kit.colour("negative")), rgb(kit.colour("positive"))];
     const paint = (value) => {
       if (value < -1e-9) return blend(black, below, Math.min(0.35 + -value / white, 1));
-      if (value > white + 1e-9) return blend(paper, above, Math.min(0.35 + (value - white) / white, 1));
+      if (value > white + 1e-9)
+        return blend(paper, above, Math.min(0.35 + (value - white) / white, 1));
       return blend(black, paper, clamp(value / white, 0, 1));
     };
     return { signed: false, limit: white, paint };
@@ -276,7 +343,10 @@ function build(kit, data) {
 
   /** Where the output lies on its canvas, in cells: in the middle. */
   function corner() {
-    return { top: Math.floor((rows - output.height) / 2), left: Math.floor((columns - output.width) / 2) };
+    return {
+      top: Math.floor((rows - output.height) / 2),
+      left: Math.floor((columns - output.width) / 2),
+    };
   }
 
   function drawPhoto(context, width) {
@@ -287,7 +357,13 @@ function build(kit, data) {
     hatch(context, pad, pad, width - 2 * pad, rows * cell - 2 * pad, cell);
     for (let y = 0; y < image.height; y++) {
       for (let x = 0; x < image.width; x++) {
-        fillCell(context, cell, y + MARGIN, x + MARGIN, blend([0, 0, 0], [255, 255, 255], image.values[y * image.width + x]));
+        fillCell(
+          context,
+          cell,
+          y + MARGIN,
+          x + MARGIN,
+          blend([0, 0, 0], [255, 255, 255], image.values[y * image.width + x]),
+        );
       }
     }
     const taps = core.windowAt(image, state.kernel.size, ...place(), state);
@@ -304,7 +380,12 @@ function build(kit, data) {
     const { top, left } = corner();
     context.strokeStyle = kit.colour("edge");
     context.setLineDash([3, 3]);
-    context.strokeRect(left * cell + 0.5, top * cell + 0.5, output.width * cell - 1, output.height * cell - 1);
+    context.strokeRect(
+      left * cell + 0.5,
+      top * cell + 0.5,
+      output.width * cell - 1,
+      output.height * cell - 1,
+    );
     context.setLineDash([]);
     const { paint } = scale();
     for (let at = 0; at < total(); at++) {
@@ -329,7 +410,10 @@ function build(kit, data) {
   }
 
   function outline(context, cell, row, column, span, weight) {
-    for (const [colour, line] of [[kit.colour("paper"), weight + 2.5], [kit.colour("mark"), weight]]) {
+    for (const [colour, line] of [
+      [kit.colour("paper"), weight + 2.5],
+      [kit.colour("mark"), weight],
+    ]) {
       context.strokeStyle = colour;
       context.lineWidth = line;
       context.strokeRect(column * cell, row * cell, span * cell, span * cell);
@@ -361,7 +445,11 @@ function build(kit, data) {
           {},
           ...values.slice(i * k, (i + 1) * k).map((value, j) => {
             const colour = paint(value, i * k + j);
-            return element("td", { style: `background: rgb(${colour}); color: ${inkOn(colour)}` }, text(value));
+            return element(
+              "td",
+              { style: `background: rgb(${colour}); color: ${inkOn(colour)}` },
+              text(value),
+            );
           }),
         ),
       ),
@@ -372,7 +460,13 @@ function build(kit, data) {
     const k = kernel.size;
     if (kernelTable.rows.length !== k) {
       const cell = (i, j) =>
-        element("input", { type: "number", step: "any", "aria-label": `weight, row ${i + 1}, column ${j + 1}`, onchange: edit, required: true });
+        element("input", {
+          type: "number",
+          step: "any",
+          "aria-label": `weight, row ${i + 1}, column ${j + 1}`,
+          onchange: edit,
+          required: true,
+        });
       kernelTable.replaceChildren(
         ...Array.from({ length: k }, (_, i) =>
           element("tr", {}, ...Array.from({ length: k }, (_, j) => element("td", {}, cell(i, j)))),
@@ -388,13 +482,17 @@ function build(kit, data) {
 
   function showSum({ products, sum, result }) {
     const places = digits();
-    const signed = products.map((product) => decimal(product, places).replace(/^−?/, (minus) => (minus ? "− " : "+ ")));
+    const signed = products.map((product) =>
+      decimal(product, places).replace(/^−?/, (minus) => (minus ? "− " : "+ ")),
+    );
     terms.textContent = `${signed.join(" ").replace(/^\+ /, "").replace(/^− /, "−")} = ${decimal(sum, places)}`;
     value.textContent = said(result);
   }
 
   function showScale({ signed, limit, paint }) {
-    const stops = signed ? [-limit, 0, limit] : [-limit / 2, -limit / 1000, 0, limit, limit * 1.001, limit * 1.5];
+    const stops = signed
+      ? [-limit, 0, limit]
+      : [-limit / 2, -limit / 1000, 0, limit, limit * 1.001, limit * 1.5];
     const [low, high] = [stops[0], stops[stops.length - 1]];
     const at = (value) => `${(100 * (value - low)) / (high - low || 1)}%`;
     ramp.style.background = `linear-gradient(to right, ${stops.map((v) => `rgb(${paint(v)}) ${at(v)}`).join(", ")})`;
@@ -421,16 +519,31 @@ function build(kit, data) {
 
     const [ph, pw] = [image.height + 2 * state.padding, image.width + 2 * state.padding];
     const padded = state.padding ? `, with its zeros ${ph} × ${pw}` : "";
-    photoCaption.replaceChildren(element("strong", {}, "Input"), ` ${image.height} × ${image.width}${padded}`);
-    resultCaption.replaceChildren(element("strong", {}, "Output"), ` ${output.height} × ${output.width}, value ${state.done} of ${total()}`);
-    photo.describe(`Photograph of ${image.height} by ${image.width} pixels; the window's first pixel is at row ${taps[0].y}, column ${taps[0].x}.`);
-    result.describe(`Output of ${output.height} by ${output.width} values; row ${row}, column ${column} is ${said(response.result)}.`);
+    photoCaption.replaceChildren(
+      element("strong", {}, "Input"),
+      ` ${image.height} × ${image.width}${padded}`,
+    );
+    resultCaption.replaceChildren(
+      element("strong", {}, "Output"),
+      ` ${output.height} × ${output.width}, value ${state.done} of ${total()}`,
+    );
+    photo.describe(
+      `Photograph of ${image.height} by ${image.width} pixels; the window's first pixel is at row ${taps[0].y}, column ${taps[0].x}.`,
+    );
+    result.describe(
+      `Output of ${output.height} by ${output.width} values; row ${row}, column ${column} is ${said(response.result)}.`,
+    );
     photo.paint();
     result.paint();
     showScale(scale());
 
     const most = Math.max(...response.products.map(Math.abs));
-    fillTable(windowTable, taps.map((tap) => tap.value), (v) => blend([0, 0, 0], [255, 255, 255], v), (v) => decimal(v, 2));
+    fillTable(
+      windowTable,
+      taps.map((tap) => tap.value),
+      (v) => blend([0, 0, 0], [255, 255, 255], v),
+      (v) => decimal(v, 2),
+    );
     fillTable(productTable, response.products, kit.diverging(most), (v) => decimal(v, places));
     showKernel(kernel);
     showSum(response);
@@ -438,7 +551,9 @@ function build(kit, data) {
     const formula = (label, n) =>
       `${label} = ⌊(${n} + 2·${state.padding} − ${state.dilation}·(${kernel.size} − 1) − 1) / ${state.stride}⌋ + 1 = ${core.outputSize(n, kernel.size, state.stride, state.padding, state.dilation)}`;
     const square = image.height === image.width;
-    sizeLine.textContent = square ? formula("output size", image.height) : `${formula("height", image.height)};  ${formula("width", image.width)}`;
+    sizeLine.textContent = square
+      ? formula("output size", image.height)
+      : `${formula("height", image.height)};  ${formula("width", image.width)}`;
     const weight = state.flipped ? "weight.flip(-2, -1)" : "weight";
     codeLine.textContent = `F.conv2d(image, ${weight}, stride=${state.stride}, padding=${state.padding}, dilation=${state.dilation})`;
 

@@ -20,7 +20,7 @@ const core = {
     for (const { kernel, stride, dilation } of layers) {
       const { field, jump, start } = levels[levels.length - 1];
       const reach = (kernel - 1) * dilation * jump;
-      levels.push({ field: field + reach, jump: jump + stride, start: start + reach / 2 });
+      levels.push({ field: field + reach, jump: jump * stride, start: start + reach / 2 });
     }
     return levels;
   },
@@ -40,7 +40,9 @@ const core = {
 
   /** Weights between one input and one output channel of every convolution; pooling has none. */
   weights(layers) {
-    return layers.filter((layer) => layer.kind === "conv").reduce((sum, { kernel }) => sum + kernel ** 2, 0);
+    return layers
+      .filter((layer) => layer.kind === "conv")
+      .reduce((sum, { kernel }) => sum + kernel ** 2, 0);
   },
 };
 
@@ -51,7 +53,7 @@ const PRESETS = {
   "one 7 × 7": [conv(7)],
   "dilated 1, 2, 4": [conv(3, 1, 1), conv(3, 1, 2), conv(3, 1, 4)],
   "dilated 2, 2, 2 (holes)": [conv(3, 1, 2), conv(3, 1, 2), conv(3, 1, 2)],
-  "LeNet": [conv(5), pool(2, 2), conv(5), pool(2, 2)],
+  LeNet: [conv(5), pool(2, 2), conv(5), pool(2, 2)],
   "ResNet stem": [conv(7, 2), pool(3, 2)],
 };
 const OWN = "your own";
@@ -59,14 +61,20 @@ const LIMITS = { kernel: [1, 11], stride: [1, 4], dilation: [1, 4] };
 const MOST_LAYERS = 5;
 
 function build(kit, data) {
-  const image = data.image ? decodeImage(data.image) : { height: data.size, width: data.size, values: null };
+  const image = data.image
+    ? decodeImage(data.image)
+    : { height: data.size, width: data.size, values: null };
   const state = { preset: "three 3 × 3", layers: [], row: 0, column: 0 };
   let counts = { height: [], width: [] };
 
-  const presets = kit.choice("Start from", [...Object.keys(PRESETS), OWN].map((name) => [name, name]), (name) => {
-    if (name in PRESETS) load(name);
-    else change(state.layers);
-  });
+  const presets = kit.choice(
+    "Start from",
+    [...Object.keys(PRESETS), OWN].map((name) => [name, name]),
+    (name) => {
+      if (name in PRESETS) load(name);
+      else change(state.layers);
+    },
+  );
   const add = kit.button("Add a layer", () => {
     if (state.layers.length < MOST_LAYERS) change([...state.layers, conv(3)]);
   });
@@ -79,9 +87,24 @@ function build(kit, data) {
   const picture = kit.canvas(image.width / image.height, drawPicture, { touch, key });
   const cone = kit.canvas(2.4, drawCone, { touch: (x) => touch(x, null), key });
   const bars = element("div", { class: "bars" });
-  const heads = [["layer", ""], ["kind", ""], ["kernel", "k"], ["stride", "s"], ["dilation", "d"], ["", "r"], ["jump", "j"], ["start", ""]];
+  const heads = [
+    ["layer", ""],
+    ["kind", ""],
+    ["kernel", "k"],
+    ["stride", "s"],
+    ["dilation", "d"],
+    ["", "r"],
+    ["jump", "j"],
+    ["start", ""],
+  ];
   const head = ([word, symbol]) =>
-    element("th", { scope: "col" }, element("span", { class: symbol && "word" }, word), word && symbol ? " " : "", element("i", {}, symbol));
+    element(
+      "th",
+      { scope: "col" },
+      element("span", { class: symbol && "word" }, word),
+      word && symbol ? " " : "",
+      element("i", {}, symbol),
+    );
 
   kit.body.append(
     element("style", {}, STYLE),
@@ -98,7 +121,11 @@ function build(kit, data) {
           element("thead", {}, element("tr", {}, ...heads.map(head), element("td"))),
           table,
         ),
-        element("p", { class: "quiet" }, "r: pixels from end to end of the field. j: pixels between the fields of neighbours. start: centre of the first unit’s field."),
+        element(
+          "p",
+          { class: "quiet" },
+          "r: pixels from end to end of the field. j: pixels between the fields of neighbours. start: centre of the first unit’s field.",
+        ),
         bars,
       ),
       element("div", { class: "panel" }, caption, picture.node),
@@ -117,7 +144,10 @@ function build(kit, data) {
     const [down, across] = [share(state.row, counts.height), share(state.column, counts.width)];
     state.preset = preset;
     state.layers = layers;
-    counts = { height: core.unitCounts(image.height, layers), width: core.unitCounts(image.width, layers) };
+    counts = {
+      height: core.unitCounts(image.height, layers),
+      width: core.unitCounts(image.width, layers),
+    };
     state.row = Math.round(down * Math.max(last(counts.height) - 1, 0));
     state.column = Math.round(across * Math.max(last(counts.width) - 1, 0));
     listLayers();
@@ -150,34 +180,63 @@ function build(kit, data) {
   function listLayers() {
     const levels = core.growth(state.layers);
     const numbers = ({ field, jump, start }) =>
-      [field, jump, start].map((value) => element("td", { class: "number" }, decimal(value, Number.isInteger(value) ? 0 : 1)));
-    const input = element("tr", {}, element("th", { scope: "row" }, "input"), element("td", { colspan: 4 }), ...numbers(levels[0]), element("td"));
+      [field, jump, start].map((value) =>
+        element("td", { class: "number" }, decimal(value, Number.isInteger(value) ? 0 : 1)),
+      );
+    const input = element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, "input"),
+      element("td", { colspan: 4 }),
+      ...numbers(levels[0]),
+      element("td"),
+    );
     const focused = kit.host.shadowRoot.activeElement?.getAttribute("aria-label");
-    table.replaceChildren(input, ...state.layers.map((layer, at) => layerRow(layer, at, numbers(levels[at + 1]))));
+    table.replaceChildren(
+      input,
+      ...state.layers.map((layer, at) => layerRow(layer, at, numbers(levels[at + 1]))),
+    );
     // The rows are new: give the focus back to the control that had it.
     if (focused && !kit.host.shadowRoot.activeElement) {
-      const again = [...table.querySelectorAll("input, select, button")].find((node) => node.getAttribute("aria-label") === focused);
+      const again = [...table.querySelectorAll("input, select, button")].find(
+        (node) => node.getAttribute("aria-label") === focused,
+      );
       (again ?? add).focus();
     }
   }
 
   function layerRow(layer, at, numbers) {
     const label = (what) => `layer ${at + 1}: ${what}`;
-    const replace = (changed) => change(state.layers.map((other, i) => (i === at ? { ...layer, ...changed } : other)));
+    const replace = (changed) =>
+      change(state.layers.map((other, i) => (i === at ? { ...layer, ...changed } : other)));
     const field = (name) => {
       const [min, max] = LIMITS[name];
       const onchange = () => input.reportValidity() && replace({ [name]: Number(input.value) });
-      const input = element("input", { type: "number", min, max, required: true, value: layer[name], "aria-label": label(name), onchange });
+      const input = element("input", {
+        type: "number",
+        min,
+        max,
+        required: true,
+        value: layer[name],
+        "aria-label": label(name),
+        onchange,
+      });
       return element("td", {}, input);
     };
     const kind = element(
       "select",
       { "aria-label": label("kind"), onchange: () => replace({ kind: kind.value }) },
-      ...["conv", "pool"].map((value) => element("option", { value, selected: value === layer.kind }, value)),
+      ...["conv", "pool"].map((value) =>
+        element("option", { value, selected: value === layer.kind }, value),
+      ),
     );
-    const remove = kit.button("×", () => {
-      if (state.layers.length > 1) change(state.layers.filter((_, i) => i !== at));
-    }, { "aria-label": label("remove"), class: "remove" });
+    const remove = kit.button(
+      "×",
+      () => {
+        if (state.layers.length > 1) change(state.layers.filter((_, i) => i !== at));
+      },
+      { "aria-label": label("remove"), class: "remove" },
+    );
     kit.enable(remove, state.layers.length > 1);
     return element(
       "tr",
@@ -203,7 +262,9 @@ function build(kit, data) {
     const cell = width / image.width;
     const edge = (at) => Math.round(at * cell);
     const [rows, columns] = fits()
-      ? [core.reach(state.layers, state.row)[0], core.reach(state.layers, state.column)[0]].map((list) => new Set(list))
+      ? [core.reach(state.layers, state.row)[0], core.reach(state.layers, state.column)[0]].map(
+          (list) => new Set(list),
+        )
       : [new Set(), new Set()];
     for (let y = 0; y < image.height; y++) {
       for (let x = 0; x < image.width; x++) {
@@ -215,10 +276,18 @@ function build(kit, data) {
     }
     if (!fits()) return;
     const { field, jump } = core.growth(state.layers).at(-1);
-    for (const [colour, line] of [["paper", 5], ["mark", 2.5]]) {
+    for (const [colour, line] of [
+      ["paper", 5],
+      ["mark", 2.5],
+    ]) {
       context.strokeStyle = kit.colour(colour);
       context.lineWidth = line;
-      context.strokeRect(state.column * jump * cell, state.row * jump * cell, field * cell, field * cell);
+      context.strokeRect(
+        state.column * jump * cell,
+        state.row * jump * cell,
+        field * cell,
+        field * cell,
+      );
     }
   }
 
@@ -230,7 +299,9 @@ function build(kit, data) {
     const y = (level) => bottom - ((bottom - top) * level) / state.layers.length;
     const reach = fits() ? core.reach(state.layers, state.column) : levels.map(() => []);
 
-    const middle = fits() ? clamp(Math.round(state.row * levels.at(-1).jump + levels.at(-1).start), 0, image.height - 1) : 0;
+    const middle = fits()
+      ? clamp(Math.round(state.row * levels.at(-1).jump + levels.at(-1).start), 0, image.height - 1)
+      : 0;
     const seen = new Set(reach[0]);
     for (let at = 0; at < image.width; at++) {
       context.fillStyle = `rgb(${grey(middle, at)})`;
@@ -277,7 +348,11 @@ function build(kit, data) {
     const half = context.measureText(text).width / 2 + 2;
     context.fillStyle = kit.colour("ink");
     context.textAlign = "center";
-    context.fillText(text, clamp(x(levels.length - 1, state.column), half, width - half), height - 2);
+    context.fillText(
+      text,
+      clamp(x(levels.length - 1, state.column), half, width - half),
+      height - 2,
+    );
   }
 
   // ---- What is shown
@@ -289,7 +364,10 @@ function build(kit, data) {
         "div",
         {},
         element("p", { class: "caption" }, label, element("strong", {}, grouped(value))),
-        element("div", { class: accent ? "bar accent" : "bar", style: `width: ${Math.max((100 * value) / most, 0.5)}%` }),
+        element("div", {
+          class: accent ? "bar accent" : "bar",
+          style: `width: ${Math.max((100 * value) / most, 0.5)}%`,
+        }),
       );
     bars.replaceChildren(
       element("p", { class: "caption" }, "Weights from one channel to another"),
@@ -305,7 +383,10 @@ function build(kit, data) {
     kit.enable(add, state.layers.length < MOST_LAYERS);
     unit.set(state.column, Math.max(width - 1, 0));
     showBars(core.weights(state.layers), field ** 2, field);
-    caption.replaceChildren(element("strong", {}, "Input"), ` ${image.height} × ${image.width}, output ${height} × ${width}`);
+    caption.replaceChildren(
+      element("strong", {}, "Input"),
+      ` ${image.height} × ${image.width}, output ${height} × ${width}`,
+    );
     const span = (at) => `${at * jump} to ${at * jump + field - 1}`;
     const along = core.reach(state.layers, 0)[0].length;
     const some = along < field ? `${along} × ${along} of the ` : "";
@@ -313,7 +394,9 @@ function build(kit, data) {
       ? `Output unit (${state.row}, ${state.column}) sees ${some}${field} × ${field} pixels: rows ${span(state.row)}, columns ${span(state.column)}.`
       : `The field of ${grouped(field)} pixels is larger than the picture: no unit sees a whole one. Take a layer away.`;
     picture.describe(sees);
-    cone.describe(`The units of each layer in one row, and those that lead to the output unit. ${sees}`);
+    cone.describe(
+      `The units of each layer in one row, and those that lead to the output unit. ${sees}`,
+    );
     picture.paint();
     cone.paint();
     kit.publish({

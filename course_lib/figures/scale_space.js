@@ -4,7 +4,9 @@ const core = {
   /** Taps of a sampled Gaussian, cut at 3σ, that sum to 1. */
   gaussian(sigma) {
     const radius = Math.max(1, Math.ceil(3 * sigma));
-    const taps = Float64Array.from({ length: 2 * radius + 1 }, (_, i) => Math.exp(-0.5 * ((i - radius) / sigma) ** 2));
+    const taps = Float64Array.from({ length: 2 * radius + 1 }, (_, i) =>
+      Math.exp(-0.5 * ((i - radius) / sigma) ** 2),
+    );
     const sum = taps.reduce((total, tap) => total + tap, 0);
     return taps.map((tap) => tap / sum);
   },
@@ -50,20 +52,27 @@ const core = {
   /** Multiplications of one filter with `taps` × `taps` weights: at once, and as two passes. */
   multiplications(height, width, taps, stride) {
     const [outHeight, outWidth] = [Math.ceil(height / stride), Math.ceil(width / stride)];
-    return { full: outHeight * outWidth * taps ** 2, separable: taps * outWidth * (height + outHeight) };
+    return {
+      full: outHeight * outWidth * taps ** 2,
+      separable: taps * outWidth * (height + outHeight),
+    };
   },
 
   /** Pixels whose gradient is at least `threshold` and no smaller than before and behind it. */
   edges(across, down, threshold) {
     const { height, width } = across;
     const strength = across.values.map((value, at) => Math.hypot(value, down.values[at]));
-    const at = (y, x) => (y < 0 || y >= height || x < 0 || x >= width ? 0 : strength[y * width + x]);
+    const at = (y, x) =>
+      y < 0 || y >= height || x < 0 || x >= width ? 0 : strength[y * width + x];
     return Uint8Array.from(strength, (own, place) => {
       if (own < threshold) return 0;
       const [y, x] = [Math.floor(place / width), place % width];
       // The nearest of the eight neighbours along the gradient.
       const turn = Math.round(Math.atan2(down.values[place], across.values[place]) / (Math.PI / 4));
-      const [dx, dy] = [Math.round(Math.cos((turn * Math.PI) / 4)), Math.round(Math.sin((turn * Math.PI) / 4))];
+      const [dx, dy] = [
+        Math.round(Math.cos((turn * Math.PI) / 4)),
+        Math.round(Math.sin((turn * Math.PI) / 4)),
+      ];
       return own > at(y - dy, x - dx) && own >= at(y + dy, x + dx) ? 1 : 0;
     });
   },
@@ -74,13 +83,22 @@ const core = {
     const radius = (smooth.length - 1) / 2;
     const { height, width, values } = image;
     const line = Float64Array.from({ length: width }, (_, x) =>
-      smooth.reduce((sum, tap, i) => sum + tap * values[clamp(row + i - radius, 0, height - 1) * width + x], 0),
+      smooth.reduce(
+        (sum, tap, i) => sum + tap * values[clamp(row + i - radius, 0, height - 1) * width + x],
+        0,
+      ),
     );
-    const slope = core.separable({ height: 1, width, values: line }, core.derivative(sigma), [1], 1).values;
+    const slope = core.separable(
+      { height: 1, width, values: line },
+      core.derivative(sigma),
+      [1],
+      1,
+    ).values;
     const size = (x) => Math.abs(slope[x] ?? 0);
     const found = [];
     for (let x = 0; x < width; x++) {
-      if (size(x) >= threshold && size(x) > size(x - 1) && size(x) >= size(x + 1)) found.push([x, slope[x]]);
+      if (size(x) >= threshold && size(x) > size(x - 1) && size(x) >= size(x + 1))
+        found.push([x, slope[x]]);
     }
     return found;
   },
@@ -91,7 +109,12 @@ const [LEAST, MOST] = [0.5, 8];
 const STRIDES = [1, 2, 4, 8];
 const THRESHOLD = 0.04; // of the range black to white, after the factor σ
 const PLOT = 0.92; // of the diagram's height; the rest shows the row itself
-const VIEWS = { smooth: "smoothed", across: "change across", down: "change down", strength: "edge strength" };
+const VIEWS = {
+  smooth: "smoothed",
+  across: "change across",
+  down: "change down",
+  strength: "edge strength",
+};
 
 function build(kit, data) {
   const image = decodeImage(data.image);
@@ -101,21 +124,32 @@ function build(kit, data) {
   let edges = null; // { height, width, marks }
   let print = null; // for every σ, the edges along the row
 
-  const sigma = kit.slider("Scale σ", { min: 0, max: STEPS, say: (step) => `${decimal(sigmaAt(step), 2)} px` }, (step) => {
-    state.step = step;
-    recompute();
-  });
-  const stride = kit.slider("Stride", { min: 0, max: STRIDES.length - 1, say: (at) => String(STRIDES[at]) }, (at) => {
-    state.stride = at;
-    recompute();
-  });
+  const sigma = kit.slider(
+    "Scale σ",
+    { min: 0, max: STEPS, say: (step) => `${decimal(sigmaAt(step), 2)} px` },
+    (step) => {
+      state.step = step;
+      recompute();
+    },
+  );
+  const stride = kit.slider(
+    "Stride",
+    { min: 0, max: STRIDES.length - 1, say: (at) => String(STRIDES[at]) },
+    (at) => {
+      state.stride = at;
+      recompute();
+    },
+  );
   const view = kit.choice("Show", Object.entries(VIEWS), (value) => {
     state.view = value;
     recompute();
   });
   const row = kit.slider("Row", { min: 0, max: image.height - 1 }, setRow);
 
-  const photo = kit.canvas(image.width / image.height, drawPhoto, { touch: (x, y) => setRow(Math.floor(y * image.height)), key });
+  const photo = kit.canvas(image.width / image.height, drawPhoto, {
+    touch: (x, y) => setRow(Math.floor(y * image.height)),
+    key,
+  });
   const response = kit.canvas(image.width / image.height, drawResponse);
   const fingerprint = kit.canvas(3, drawFingerprint, {
     key,
@@ -144,7 +178,10 @@ function build(kit, data) {
 
   /** The row with the most edges at σ = 1: the one with the most to lose. */
   function busiestRow() {
-    const counts = Array.from({ length: image.height }, (_, at) => core.rowEdges(image, at, 1, THRESHOLD).length);
+    const counts = Array.from(
+      { length: image.height },
+      (_, at) => core.rowEdges(image, at, 1, THRESHOLD).length,
+    );
     return counts.indexOf(Math.max(...counts));
   }
 
@@ -154,7 +191,8 @@ function build(kit, data) {
   }
 
   function key(name) {
-    if (name === "ArrowUp" || name === "ArrowDown") setRow(state.row + (name === "ArrowUp" ? -1 : 1));
+    if (name === "ArrowUp" || name === "ArrowDown")
+      setRow(state.row + (name === "ArrowUp" ? -1 : 1));
     else if (name === "ArrowLeft" || name === "ArrowRight") {
       state.step = clamp(state.step + (name === "ArrowLeft" ? -1 : 1), 0, STEPS);
       recompute();
@@ -168,11 +206,20 @@ function build(kit, data) {
     const [smooth, slope] = [core.gaussian(scale), core.derivative(scale)];
     const across = core.separable(image, slope, smooth, every);
     const down = core.separable(image, smooth, slope, every);
-    const strength = { ...across, values: across.values.map((value, at) => Math.hypot(value, down.values[at])) };
+    const strength = {
+      ...across,
+      values: across.values.map((value, at) => Math.hypot(value, down.values[at])),
+    };
     shown = { across, down, strength }[state.view] ?? core.separable(image, smooth, smooth, every);
-    edges = { height: across.height, width: across.width, marks: core.edges(across, down, THRESHOLD) };
+    edges = {
+      height: across.height,
+      width: across.width,
+      marks: core.edges(across, down, THRESHOLD),
+    };
     if (print?.row !== state.row) {
-      const levels = Array.from({ length: STEPS + 1 }, (_, step) => core.rowEdges(image, state.row, sigmaAt(step), THRESHOLD));
+      const levels = Array.from({ length: STEPS + 1 }, (_, step) =>
+        core.rowEdges(image, state.row, sigmaAt(step), THRESHOLD),
+      );
       print = { row: state.row, levels };
     }
     show(scale, every, smooth.length);
@@ -199,13 +246,18 @@ function build(kit, data) {
   function drawPhoto(context, width, height) {
     const small = element("canvas", { width: image.width, height: image.height });
     const pixels = new ImageData(image.width, image.height);
-    image.values.forEach((value, at) => pixels.data.set([255 * value, 255 * value, 255 * value, 255], 4 * at));
+    image.values.forEach((value, at) =>
+      pixels.data.set([255 * value, 255 * value, 255 * value, 255], 4 * at),
+    );
     small.getContext("2d").putImageData(pixels, 0, 0);
     context.imageSmoothingEnabled = false;
     context.drawImage(small, 0, 0, width, height);
     drawGrid(context, width, edges, (at) => (edges.marks[at] ? "#e69f00" : null));
     const cell = height / image.height;
-    for (const [colour, line] of [["#000000", 3.5], ["#ffffff", 1.5]]) {
+    for (const [colour, line] of [
+      ["#000000", 3.5],
+      ["#ffffff", 1.5],
+    ]) {
       context.strokeStyle = colour;
       context.lineWidth = line;
       context.beginPath();
@@ -219,7 +271,11 @@ function build(kit, data) {
     const signed = state.view === "across" || state.view === "down";
     const most = shown.values.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
     const colour = kit.diverging(most);
-    const paint = signed ? colour : state.view === "smooth" ? grey : (value) => grey(value / (most || 1));
+    const paint = signed
+      ? colour
+      : state.view === "smooth"
+        ? grey
+        : (value) => grey(value / (most || 1));
     drawGrid(context, width, shown, (at) => `rgb(${paint(shown.values[at])})`);
   }
 
@@ -234,7 +290,10 @@ function build(kit, data) {
       context.fillRect(Math.round(x * cell), bottom, Math.ceil(cell), height - bottom);
     }
     print.levels.forEach((found, step) => {
-      const [top, under] = [Math.floor((STEPS - step) * tall), Math.floor((STEPS - step + 1) * tall)];
+      const [top, under] = [
+        Math.floor((STEPS - step) * tall),
+        Math.floor((STEPS - step + 1) * tall),
+      ];
       for (const [x, strength] of found) {
         context.fillStyle = kit.colour(strength < 0 ? "negative" : "positive");
         context.fillRect(x * cell, top, Math.max(cell, 2), under - top);
@@ -268,8 +327,14 @@ function build(kit, data) {
     stride.set(state.stride);
     row.set(state.row);
     view.input.value = state.view;
-    photoCaption.replaceChildren(element("strong", {}, "Edges that survive"), `: ${grouped(count)}`);
-    responseCaption.replaceChildren(element("strong", {}, "Filter’s output"), ` ${shown.height} × ${shown.width}, ${VIEWS[state.view]}`);
+    photoCaption.replaceChildren(
+      element("strong", {}, "Edges that survive"),
+      `: ${grouped(count)}`,
+    );
+    responseCaption.replaceChildren(
+      element("strong", {}, "Filter’s output"),
+      ` ${shown.height} × ${shown.width}, ${VIEWS[state.view]}`,
+    );
     printCaption.replaceChildren(
       element("strong", {}, "Edges along the row, at every scale"),
       ": fine at the bottom, coarse at the top; brighter to the right in orange, darker in blue",
@@ -279,12 +344,30 @@ function build(kit, data) {
       element("strong", {}, grouped(separable)),
       `, which is ${decimal(separable / full, 2)} of that.`,
     );
-    photo.describe(`Photograph with the ${count} edge pixels that survive at σ = ${width}, and a line along row ${state.row}.`);
-    response.describe(`The filter's output, ${VIEWS[state.view]}, at σ = ${width} and stride ${every}.`);
-    fingerprint.describe(`Where row ${state.row} has edges, for every scale; ${along} at σ = ${width}.`);
+    photo.describe(
+      `Photograph with the ${count} edge pixels that survive at σ = ${width}, and a line along row ${state.row}.`,
+    );
+    response.describe(
+      `The filter's output, ${VIEWS[state.view]}, at σ = ${width} and stride ${every}.`,
+    );
+    fingerprint.describe(
+      `Where row ${state.row} has edges, for every scale; ${along} at σ = ${width}.`,
+    );
     for (const picture of [photo, response, fingerprint]) picture.paint();
-    kit.publish({ sigma: width, stride: every, view: state.view, row: state.row, taps, edges: count, along, full, separable });
-    kit.announce(`At σ = ${width}, ${grouped(count)} edge pixels survive in the photograph and ${along} along the row.`);
+    kit.publish({
+      sigma: width,
+      stride: every,
+      view: state.view,
+      row: state.row,
+      taps,
+      edges: count,
+      along,
+      full,
+      separable,
+    });
+    kit.announce(
+      `At σ = ${width}, ${grouped(count)} edge pixels survive in the photograph and ${along} along the row.`,
+    );
   }
 
   recompute();

@@ -1,0 +1,137 @@
+"""What the chapter `convolution` times: layers of usual networks, and large kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.core import BACKWARD, FORWARD, Case
+from course_lib import convolution as conv
+
+Shape = tuple[int, int, int, int]
+SIDE = 128
+"""pixels along each axis of the images that large kernels meet"""
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _normal(*shapes: tuple[int, ...]) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
+    return lambda generator: tuple(torch.randn(shape, generator=generator) for shape in shapes)
+
+
+def _layer(name: str, images: Shape, weight: Shape, *at_most: float, **options: int) -> Case:
+    output = F.conv2d(
+        torch.empty(images, device="meta"), torch.empty(weight, device="meta"), **options
+    )
+    return Case(
+        "conv2d",
+        f"{name} {_by(weight)} on {_by(images)}",
+        partial(conv.conv2d, **options),
+        partial(F.conv2d, **options),
+        _normal(images, weight),
+        multiply_adds=output.numel() * torch.Size(weight[1:]).numel(),
+        at_most=dict(zip((FORWARD, BACKWARD), at_most, strict=False)),
+    )
+
+
+def _transposed(images: Shape, weight: Shape, **options: int) -> Case:
+    return Case(
+        "conv_transpose2d",
+        f"{_by(weight)} on {_by(images)}",
+        partial(conv.conv_transpose2d, **options),
+        partial(F.conv_transpose2d, **options),
+        _normal(images, weight),
+        multiply_adds=torch.Size(weight).numel() * images[0] * images[2] * images[3],
+    )
+
+
+def _gradients(images: Shape, weight: Shape) -> list[Case]:
+    """Time the two gradients of a layer that keeps the size, on their own."""
+    size, padding = f"{_by(weight)} on {_by(images)}", weight[-1] // 2
+    signal = (images[0], weight[0], *images[2:])
+    multiply_adds = torch.Size(weight).numel() * images[0] * images[2] * images[3]
+    twins = torch.nn.grad
+    return [
+        Case(
+            "conv2d_input",
+            size,
+            partial(conv.conv2d_input, images, padding=padding),
+            partial(twins.conv2d_input, images, padding=padding),
+            _normal(weight, signal),
+            multiply_adds,
+            directions=(FORWARD,),
+        ),
+        Case(
+            "conv2d_weight",
+            size,
+            lambda images, signal: conv.conv2d_weight(images, weight, signal, padding=padding),
+            lambda images, signal: twins.conv2d_weight(images, weight, signal, padding=padding),
+            _normal(images, signal),
+            multiply_adds,
+            directions=(FORWARD,),
+        ),
+    ]
+
+
+def _large(kernel_size: int, *at_most: float) -> Case:
+    images, weight = (1, 8, SIDE, SIDE), (8, 8, kernel_size, kernel_size)
+    options = {"padding": kernel_size // 2}
+    return Case(
+        "conv2d_fft",
+        f"{_by(weight)} on {_by(images)}",
+        partial(conv.conv2d_fft, **options),
+        partial(F.conv2d, **options),
+        _normal(images, weight),
+        at_most=dict(zip((FORWARD,), at_most, strict=False)),
+    )
+
+
+def _separable(taps: int) -> Case:
+    """Two passes, beside the framework's one pass with the whole kernel."""
+    images = (1, 3, 512, 512)
+
+    def whole(photo: Tensor, column: Tensor, row: Tensor) -> Tensor:
+        kernel = torch.outer(column, row).expand(images[1], 1, taps, taps)
+        return F.conv2d(photo, kernel, padding=taps // 2, groups=images[1])
+
+    return Case(
+        "separable_conv2d",
+        f"{taps} + {taps} taps on {_by(images)}",
+        partial(conv.separable_conv2d, padding=taps // 2),
+        whole,
+        _normal(images, (taps,), (taps,)),
+        multiply_adds=torch.Size(images).numel() * 2 * taps,
+    )
+
+
+CASES = [
+    _layer("tiny", (1, 1, 8, 8), (1, 1, 3, 3), padding=1),
+    _layer("first", (64, 1, 28, 28), (16, 1, 3, 3), 1.35, 2.0, padding=1),
+    _layer("3×3", (32, 16, 28, 28), (32, 16, 3, 3), 1.35, 2.0, padding=1),
+    _layer("3×3", (8, 64, 56, 56), (64, 64, 3, 3), 1.35, 2.0, padding=1),
+    _layer("3×3", (8, 128, 28, 28), (128, 128, 3, 3), 1.35, 2.0, padding=1),
+    _layer("3×3", (8, 256, 14, 14), (256, 256, 3, 3), 1.35, 2.0, padding=1),
+    _layer("stride 2", (8, 64, 56, 56), (128, 64, 3, 3), 1.35, 2.0, padding=1, stride=2),
+    _layer("dilation 2", (8, 64, 28, 28), (64, 64, 3, 3), padding=2, dilation=2),
+    _layer("32 groups", (8, 128, 28, 28), (128, 4, 3, 3), padding=1, groups=32),
+    _layer("depthwise", (8, 32, 112, 112), (32, 1, 3, 3), 4.0, padding=1, groups=32),
+    _layer("depthwise", (8, 128, 28, 28), (128, 1, 3, 3), 4.0, padding=1, groups=128),
+    _layer("1×1", (8, 64, 56, 56), (256, 64, 1, 1), 1.0),
+    _layer("1×1", (8, 256, 14, 14), (64, 256, 1, 1), 1.0),
+    _layer("stem", (4, 3, 224, 224), (64, 3, 7, 7), padding=3, stride=2),
+    _transposed((8, 64, 28, 28), (64, 64, 3, 3), padding=1),
+    _transposed((8, 128, 14, 14), (128, 64, 4, 4), padding=1, stride=2),
+    *_gradients((8, 64, 28, 28), (64, 64, 3, 3)),
+    _large(7),
+    _large(15),
+    _large(31, 0.30),
+    _large(63),
+    _separable(9),
+    _separable(31),
+]
