@@ -142,7 +142,7 @@ def _write(
         "rates by threads": rates,
         "results": [asdict(result) for result in results],
     }
-    slug = re.sub(r"[^a-z0-9]+", "-", machine["device"].lower()).strip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record['date']}-{slug}.json"
     path.write_text(json.dumps(record, indent=2) + "\n")

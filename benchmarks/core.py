@@ -102,7 +102,7 @@ def measure(
     Args:
         direction: ``FORWARD``, or ``BACKWARD``, which is both passes.
         rates: from `measure_rates`, on the same device with as many threads.
-        budget: seconds, about; five rounds are made in any case.
+        budget: seconds, about; three rounds are made in any case.
     Raises:
         ValueError: if the results differ.
     """
@@ -203,7 +203,7 @@ def _expect_equal(name: str, ours: Tensor, twin: Tensor) -> None:
 def _time(
     calls: Mapping[str, Callable[[], object]], device: torch.device, budget: float
 ) -> dict[str, list[float]]:
-    """Time as many rounds as the budget allows, at least 5 and at most 200."""
+    """Time as many rounds as the budget allows, at least 3 and at most 200."""
     trial = time_calls(calls, rounds=1, device=device)
     rounds = int(budget / sum(seconds for (seconds,) in trial.values()))
-    return time_calls(calls, rounds=min(max(rounds, 5), 200), device=device)
+    return time_calls(calls, rounds=min(max(rounds, 3), 200), device=device)

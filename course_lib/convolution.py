@@ -206,7 +206,7 @@ def conv2d(
 
 
 def conv2d_fft(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, padding: Pair = 0
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, padding: Pair | str = 0
 ) -> Tensor:
     """Compute `conv2d` (stride 1) as products of spectra; equation (conv-theorem).
 
@@ -218,7 +218,7 @@ def conv2d_fft(
         input: ``Tensor[N, C, H, W]`` or ``Tensor[C, H, W]``, float32 or float64.
         weight: ``Tensor[O, C, kh, kw]``.
         bias: ``Tensor[O]``.
-        padding: zeros added at each end.
+        padding: zeros added at each end, ``"valid"`` or ``"same"``.
     Returns:
         ``Tensor[N, O, oh, ow]``, or ``Tensor[O, oh, ow]`` for unbatched input.
     Raises:

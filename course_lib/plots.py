@@ -698,8 +698,8 @@ def _draw_tables(
     heads = [_wrapped(name, 10) for name in columns or []]
     numbers = [number for text in texts if text is not None for number in text.flat]
     wanted = max(_inches(numbers, 9), _inches(heads, 8), 0.26) + 0.12 if annotate else 0.16
-    gap = 0.6 if len(tables) > 1 else 0.0  # cells
-    across = sum(table.shape[1] + gap for table in tables) - gap
+    gap = 0.6 if len(tables) > 1 else 0.0
+    across = sum(table.shape[1] + gap for table in tables) - gap  # cells
     tall = max(table.shape[0] for table in tables)
     beside = _inches(rows or [], 8) + 0.1 * (rows is not None)
     bar = 0.0 if annotate else 0.7
@@ -709,6 +709,11 @@ def _draw_tables(
         _wrapped(text, int((table.shape[1] + 0.8 * gap) * width / 0.07))
         for text, table in zip(titles or [""] * len(tables), tables, strict=True)
     ]
+    slots = [
+        max(table.shape[1], _inches([text], 9) / width)  # a title may need more
+        for text, table in zip(wrapped, tables, strict=True)
+    ]
+    across = sum(slots) + gap * (len(slots) - 1)
     above = max(
         *(0.05 + 0.16 * (text.count("\n") + 1) if text else 0.0 for text in wrapped),
         *(0.1 + 0.14 * (head.count("\n") + 1) for head in heads),
@@ -736,9 +741,9 @@ def _draw_tables(
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     size = min(9.0, 9.0 * width / wanted)
-    x = 0.0
-    for table, text, mark, heading in zip(tables, texts, marked, wrapped, strict=True):
-        y = (tall - table.shape[0]) / 2
+    start = 0.0
+    for table, text, mark, heading, slot in zip(tables, texts, marked, wrapped, slots, strict=True):
+        x, y = start + (slot - table.shape[1]) / 2, (tall - table.shape[0]) / 2
         drawn = _draw_table(axes, table, text, x, y, size)
         if mark is not None:
             _outline(axes, mark, table.shape, x, y)
@@ -750,7 +755,7 @@ def _draw_tables(
             ha="center",
             va="bottom",
         )
-        x += table.shape[1] + gap
+        start += slot + gap
     if not annotate:
         figure.colorbar(drawn, cax=axes.inset_axes((1 + 0.12 / (across * width), 0, 0.05, 1)))
     if rows is not None:

@@ -29,18 +29,16 @@ from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
 
-# The fonts that MathJax asks for on the pages of the book; a test compares.
+# What MathJax asks for on the pages of the book. A test says so when a formula needs another font
+# ("404"), or when one is shipped that no formula uses.
 MATHJAX_FONTS = (
-    "AMS-Regular",
     "Calligraphic-Regular",
-    "Main-Bold",
     "Main-Regular",
     "Math-Italic",
     "Size1-Regular",
     "Size2-Regular",
     "Size3-Regular",
     "Size4-Regular",
-    "Typewriter-Regular",
     "Zero",
 )
 MATHJAX_FILES = (
@@ -54,6 +52,7 @@ UNUSED_ASSETS = (
     "**/*.LICENSE.txt",
     "**/*.ttf",
     "**/fa-regular-400.woff2",
+    "landing.png",  # the landing page has it from _images
     "images/logo_binder.svg",
     "images/logo_deepnote.svg",
     "images/logo_jupyter*.svg",
@@ -326,6 +325,14 @@ def use_local_mathjax(app: Sphinx, config: Any) -> None:
     config.mathjax3_config = {"options": {"enableMenu": False}}
 
 
+def mend_roles(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Call a reference a list's item: the role that docutils writes is none that a list may have."""
+    if "body" in context:
+        context["body"] = context["body"].replace(' role="doc-biblioentry"', ' role="listitem"')
+
+
 def finish_assets(app: Sphinx, exception: Exception | None) -> None:
     """Add the files of MathJax in use, remove what nobody asks for, lead from the root."""
     if exception is not None or app.builder.format != "html":
@@ -357,5 +364,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(NameFacts)
     app.add_post_transform(FillFormulaLedger)
     app.connect("config-inited", use_local_mathjax)
+    app.connect("html-page-context", mend_roles)
     app.connect("build-finished", finish_assets, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
+
+# The tests' tensors are small, and as many tests run at once as there are cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("course", max_examples=40, deadline=None, print_blob=True)
 settings.load_profile("course")

@@ -1,4 +1,4 @@
-"""What several tests need: the chapters' modules, a comparison, and a CUDA device that is not here."""
+"""What several tests need: the chapters' modules, a comparison, a CUDA device that is not here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tree import ROOT, chapters
+from tree import chapters
 
 CUDA = torch.device("cuda", 0)
 

@@ -237,7 +237,7 @@ def test_a_build_says_what_it_does(built: tuple[Project, str]) -> None:
     project, said = built
     assert re.search(r"^one  ran in \d+\.\d s$", said, re.MULTILINE), said
     assert re.search(r"^two  ran in \d+\.\d s$", said, re.MULTILINE), said
-    assert "2 notebooks ran, 0 unchanged" in said
+    assert "Notebooks: 2 ran, 0 unchanged;" in said
     assert f"Open {project.html / 'index.html'}" in said
 
 
@@ -395,19 +395,24 @@ def test_interrupted_while_sphinx_works(project: Project, number: signal.Signals
 
 
 @pytest.mark.slow
-def test_a_second_build_waits_for_the_first(project: Project) -> None:
+def test_two_builds_at_once_and_an_edit_meanwhile(project: Project) -> None:
     project.hold()
     project.write_notebook("one", "# One", GATED_CELL)
     first = project.start()
     project.wait_until_held()
+    write(project.root / "book" / "index.md", "# Edited home\n")
     second = project.start()
     assert second.stdout is not None
     assert second.stdout.readline() == "Waiting for another build to end\n"
     assert second.poll() is None
     project.release()
-    assert first.wait(60) == 0
+    said, _ = first.communicate(timeout=60)
+    assert first.returncode == 0, said
+    assert "Files were edited meanwhile" in said
     said, _ = second.communicate(timeout=60)
-    assert "Nothing changed" in said
+    assert "one  unchanged" in said
+    assert "Files were edited meanwhile" not in said
+    assert "Edited home" in (project.html / "book" / "index.html").read_text()
 
 
 # --- putting the site in place -------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_wrong_arguments_are_named(
 def test_devices_must_be_one() -> None:
     with (
         fake_cuda(),
-        pytest.raises(ValueError, match="y: expected device cpu like x, got .*cuda:0"),
+        pytest.raises(ValueError, match=r"y: expected device cpu like x, got .*cuda:0"),
     ):
         expect_alike(x=torch.zeros(1), y=torch.zeros(1, device=CUDA))
 
@@ -154,5 +154,5 @@ def test_shapes_are_pairs_too() -> None:
     ],
 )
 def test_no_pairs(value: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="^k: expected .*, got "):
+    with pytest.raises(error, match=r"^k: expected .*, got "):
         expect_pair("k", value, minimum=1)

@@ -95,7 +95,7 @@ every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 every_batched_layer = pytest.mark.parametrize("layer", BATCHED.values(), ids=BATCHED)
 
 
-# --- signatures: a twin can be swapped for ours -----------------------------------------------------
+# --- signatures: a twin can be swapped for ours ---------------------------------------------------
 
 
 def parameters(function: Callable[..., Any]) -> list[tuple[str, Any]]:
@@ -127,7 +127,7 @@ def test_signature_is_the_twins(ours: Callable[..., Any], twin: Callable[..., An
     assert parameters(ours) == parameters(twin)
 
 
-# --- conv2d -----------------------------------------------------------------------------------------
+# --- conv2d ---------------------------------------------------------------------------------------
 
 
 @every_layer
@@ -329,7 +329,7 @@ def test_conv2d_compiles_into_one_graph() -> None:
     )
 
 
-# --- one image, one kernel --------------------------------------------------------------------------
+# --- one image, one kernel ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["valid", "full"])
@@ -358,7 +358,7 @@ def test_one_image_has_the_right_gradients(ours: Callable[..., Tensor]) -> None:
     assert gradcheck(lambda a, b: ours(a, b, "full"), arguments)
 
 
-# --- sizes ------------------------------------------------------------------------------------------
+# --- sizes ----------------------------------------------------------------------------------------
 
 
 @given(
@@ -400,7 +400,7 @@ def test_transposed_size_leads_back(
         assert conv.conv_output_size(large, *options, dilation) == size
 
 
-# --- the other ways to compute it -------------------------------------------------------------------
+# --- the other ways to compute it -----------------------------------------------------------------
 
 
 @given(layer=layers())
@@ -501,7 +501,7 @@ def test_matrix_has_the_right_gradient() -> None:
     assert_agree(ours, *torch.autograd.grad(output.square().sum(), w))
 
 
-# --- gradients and the transposed convolution -------------------------------------------------------
+# --- gradients and the transposed convolution -----------------------------------------------------
 
 
 @every_batched_layer
@@ -569,7 +569,7 @@ def test_transposed_convolution_has_the_right_gradients() -> None:
     assert gradcheck(output, arguments)
 
 
-# --- kernels with a name ----------------------------------------------------------------------------
+# --- kernels with a name --------------------------------------------------------------------------
 
 MAKERS: dict[str, Callable[..., Tensor]] = {
     "gaussian": lambda **kind: conv.gaussian_kernel(1.3, **kind),
@@ -592,8 +592,10 @@ def test_kernels_have_the_asked_dtype(make: Callable[..., Tensor], device: torch
 
 @pytest.mark.parametrize(
     ("name", "total"),
-    [("gaussian", 1), ("box", 1), ("identity", 1), ("sharpen", 1)]
-    + [("laplacian", 0), ("sobel x", 0), ("sobel y", 0)],
+    [
+        *[(name, 1) for name in ("gaussian", "box", "identity", "sharpen")],
+        *[(name, 0) for name in ("laplacian", "sobel x", "sobel y")],
+    ],
 )
 def test_kernels_sum_to(name: str, total: float) -> None:
     assert MAKERS[name](dtype=DOUBLE).sum().item() == pytest.approx(total, abs=1e-12)
@@ -699,7 +701,7 @@ def test_two_passes_have_the_right_gradients() -> None:
     assert gradcheck(lambda *t: conv.separable_conv2d(*t, padding=1), arguments)
 
 
-# --- what a stack of layers sees and costs ----------------------------------------------------------
+# --- what a stack of layers sees and costs --------------------------------------------------------
 
 numbers = st.integers(1, 3)
 stacks = st.lists(st.tuples(numbers, numbers, st.integers(0, 2), numbers), min_size=1, max_size=4)
@@ -742,7 +744,7 @@ def test_costs_are_those_of_the_layer(groups: int, bias: bool, kernel_size: Any)
     assert conv.conv_multiply_adds(4, 8, kernel_size, (6, 7), groups) == multiplied
 
 
-# --- the layer as a module --------------------------------------------------------------------------
+# --- the layer as a module ------------------------------------------------------------------------
 
 MODULES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -792,7 +794,7 @@ def test_module_learns(device: torch.device) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in layer.parameters())
 
 
-# --- what a wrong argument gets ---------------------------------------------------------------------
+# --- what a wrong argument gets -------------------------------------------------------------------
 
 X, W, B = torch.zeros(2, 4, 7, 8), torch.zeros(6, 2, 3, 2), torch.zeros(6)
 K = torch.zeros(3, 3)
@@ -1029,7 +1031,7 @@ def test_wrong_arguments_are_named(
         call()
 
 
-# --- for test_fake_cuda: every public function, on tensors of a given device ------------------------
+# --- for test_fake_cuda: every public function, on tensors of a given device ----------------------
 
 LOOKS_AT_DATA = {"conv_matrix", "separate"}
 
@@ -1081,5 +1083,216 @@ CALLS: dict[str, Callable[..., Any]] = {
     "Conv2d": lambda make, device: [
         layer := conv.Conv2d(4, 6, 3, padding=1, padding_mode="reflect", device=device),
         layer(make(2, 4, 5, 6)),
+    ],
+}
+
+
+# --- for test_exercises: right answers written differently, and wrong ones with their hints -------
+
+
+def _windows(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    return image.unfold(0, kernel.shape[0], stride).unfold(1, kernel.shape[1], stride)
+
+
+def _correlate(
+    image: Tensor,
+    kernel: Tensor,
+    size: tuple[int, int],
+    corner: Callable[[int, int], tuple[int, int]],
+) -> Tensor:
+    """What a reader writes: two loops over the output, each window from its corner on."""
+    (kh, kw), output = kernel.shape, torch.zeros(size)
+    for y in range(size[0]):
+        for x in range(size[1]):
+            v, u = corner(y, x)
+            output[y, x] = (image[v : v + kh, u : u + kw] * kernel).sum()
+    return output
+
+
+def _stride_forgotten(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    height, width = (n - k + 1 for n, k in zip(image.shape, kernel.shape, strict=True))
+    return _correlate(image, kernel, (height, width), lambda y, x: (y, x))
+
+
+def _stride_without_first(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    height, width = ((n - k) // stride for n, k in zip(image.shape, kernel.shape, strict=True))
+    return _correlate(image, kernel, (height, width), lambda y, x: (y * stride, x * stride))
+
+
+def _stride_in_size_only(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    height, width = ((n - k) // stride + 1 for n, k in zip(image.shape, kernel.shape, strict=True))
+    return _correlate(image, kernel, (height, width), lambda y, x: (y, x))
+
+
+def _stride_scattered(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    height, width = (n - k + 1 for n, k in zip(image.shape, kernel.shape, strict=True))
+    kh, kw = kernel.shape
+    output = torch.zeros(height, width)
+    for y in range(0, height, stride):
+        for x in range(0, width, stride):
+            output[y, x] = (image[y : y + kh, x : x + kw] * kernel).sum()
+    return output
+
+
+def _stride_as_if_square(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    size = (image.shape[0] - kernel.shape[0]) // stride + 1
+    return _correlate(image, kernel, (size, size), lambda y, x: (y * stride, x * stride))
+
+
+def _padded_by_skipping(
+    inside: Callable[[int, int], bool],
+) -> Callable[[Tensor, Tensor, int], Tensor]:
+    """The chapter's listing, with a test of one's own for (row, column) and (height, width)."""
+
+    def padded(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
+        (height, width), (kh, kw) = image.shape, kernel.shape
+        output = torch.zeros(height + 2 * padding - kh + 1, width + 2 * padding - kw + 1)
+        for y in range(output.shape[0]):
+            for x in range(output.shape[1]):
+                for i in range(kh):
+                    for j in range(kw):
+                        v, u = y + i - padding, x + j - padding
+                        if inside(v, u, height, width):
+                            output[y, x] += kernel[i, j] * image[v, u]
+        return output
+
+    return padded
+
+
+def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
+    across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    return (
+        F.conv2d(image[None, None], across[None, None])[0, 0],
+        F.conv2d(image[None, None], across.T[None, None])[0, 0],
+    )
+
+
+def _cost_counted(
+    in_channels: int, out_channels: int, kernel_size: int, output_size: tuple[int, int]
+) -> list[int]:
+    layer = nn.Conv2d(in_channels, out_channels, kernel_size)
+    places = output_size[0] * output_size[1]
+    return [sum(p.numel() for p in layer.parameters()), layer.weight.numel() * places]
+
+
+RIGHT_ANSWERS: dict[str, list[Any]] = {
+    "ex-convolution-sizes": [[112, 56, 52], torch.tensor([112, 56, 52]), (112.0, 56.0, 52.0)],
+    "ex-convolution-stride": [
+        lambda image, kernel, stride: (_windows(image, kernel, stride) * kernel).sum((2, 3)),
+        lambda image, kernel, stride: signal.correlate2d(image, kernel, "valid")[
+            ::stride, ::stride
+        ],
+        lambda image, kernel, stride: _stride_forgotten(image, kernel, 1)[::stride, ::stride],
+    ],
+    "ex-convolution-padding": [
+        _padded_by_skipping(lambda v, u, height, width: 0 <= v < height and 0 <= u < width),
+        lambda image, kernel, padding: _stride_forgotten(F.pad(image, (padding,) * 4), kernel, 1),
+    ],
+    "ex-convolution-edges": [
+        lambda image: sum(slope**2 for slope in _slopes(image)).sqrt(),
+        lambda image: torch.complex(*_slopes(image)).abs(),
+        lambda image: torch.stack(_slopes(-image)).norm(dim=0),
+        lambda image: torch.hypot(
+            conv.cross_correlate2d(image, conv.sobel_kernel("x")),
+            conv.convolve2d(image, conv.sobel_kernel("y")),
+        ),
+    ],
+    "ex-convolution-cost": [_cost_counted],
+    "ex-convolution-pointwise": [
+        lambda image, weight, bias: (image.movedim(1, -1) @ weight.T + bias).movedim(-1, 1),
+        lambda image, weight, bias: F.conv2d(image, weight[:, :, None, None], bias),
+        lambda image, weight, bias: (
+            torch.einsum("oc,nchw->nohw", weight, image) + bias[None, :, None, None]
+        ),
+    ],
+    "ex-convolution-depths": [[31, 5], (torch.tensor(31), 5.0)],
+}
+
+# An answer, and words of the hint that its writer should get.
+WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
+    "ex-convolution-sizes": [
+        ((112.5, 57.0, 53.0), "one after another"),
+        ((112, 112, 220), "one after another"),
+        ((112, 56), "one after another"),
+        ((112, 56, 54), "five pixels"),
+        ((112, 56, ...), "one after another"),
+        ("112, 56, 52", "one after another"),
+        (224, "one after another"),
+    ],
+    "ex-convolution-stride": [
+        (_stride_forgotten, "not used yet"),
+        (_stride_without_first, "first place"),
+        (_stride_in_size_only, "one pixel at a time"),
+        (_stride_scattered, "lie apart"),
+        (_stride_as_if_square, "for stride 2"),
+        (
+            lambda image, kernel, stride: signal.convolve2d(image, kernel, "valid")[
+                ::stride, ::stride
+            ],
+            "flipped",
+        ),
+        (lambda image, kernel, stride: (_windows(image, kernel, stride) * kernel).mean((2, 3)), ""),
+        (lambda image, kernel, stride: _windows(image, kernel, stride).sum((2, 3)), ""),
+        (lambda image, kernel, stride: (_windows(image, kernel, 2) * kernel).sum((2, 3)), ""),
+    ],
+    "ex-convolution-padding": [
+        (_padded_by_skipping(lambda v, u, h, w: v < h and u < w), "far side"),
+        (_padded_by_skipping(lambda v, u, h, w: 0 <= v < h and u < w), "columns"),
+        (_padded_by_skipping(lambda v, u, h, w: 0 < v < h and 0 < u < w), "belong to the image"),
+        (_padded_by_skipping(lambda v, u, h, w: 0 <= v <= h and 0 <= u <= w), "output (0, 0)"),
+        (_padded_by_skipping(lambda v, u, h, w: abs(v) < h and abs(u) < w), "far side"),
+        (
+            lambda image, kernel, padding: _stride_forgotten(
+                F.pad(image[None], (padding,) * 4, mode="replicate")[0], kernel, 1
+            ),
+            "repeated",
+        ),
+        (lambda image, kernel, padding: _stride_forgotten(image, kernel, 1), "output (0, 0)"),
+    ],
+    "ex-convolution-edges": [
+        (lambda image: _slopes(image)[0], "from left to right"),
+        (lambda image: _slopes(image)[1], "from top to bottom"),
+        (lambda image: sum(_slopes(image)), "cancel"),
+        (lambda image: sum(slope.abs() for slope in _slopes(image)), "hypotenuse"),
+        (lambda image: sum(slope**2 for slope in _slopes(image)), "root"),
+        (lambda image: _slopes(image), "right triangle"),
+        (lambda image: torch.maximum(*(slope.abs() for slope in _slopes(image))), "right triangle"),
+        (lambda image: torch.hypot(*_slopes(image)) / 8, "right triangle"),
+        (lambda image: torch.hypot(*_slopes(F.pad(image, (1, 1, 1, 1)))), "border"),
+    ],
+    "ex-convolution-cost": [
+        (lambda c, o, k, size: (o * c * k**2, o * c * k**2 * size[0] * size[1]), "biases"),
+        (lambda c, o, k, size: (o * (c * k**2 + 1), o * (c * k**2 + 1) * math.prod(size)), ""),
+        (lambda c, o, k, size: (o * (c * k**2 + 1), o * c * k**2 * size[0] ** 2), ""),
+        (lambda c, o, k, size: _cost_counted(c, o, k, size)[::-1], ""),
+        (lambda c, o, k, size: o * (c * k**2 + 1), ""),
+        (lambda c, o, k, size: (c * (o * k**2 + 1), o * c * k**2 * math.prod(size)), ""),
+    ],
+    "ex-convolution-pointwise": [
+        (lambda image, weight, bias: torch.einsum("oc,nchw->nohw", weight, image), "bias"),
+        (lambda image, weight, bias: image @ weight.T + bias, "channels are a vector"),
+        (
+            lambda image, weight, bias: (
+                image.reshape(len(image), -1, image.shape[1]) @ weight.T + bias
+            ).reshape(len(image), len(weight), *image.shape[2:]),
+            "does not move an axis",
+        ),
+        (
+            lambda image, weight, bias: image.movedim(1, -1) @ weight.T + bias,
+            "channels stand last",
+        ),
+        (
+            lambda image, weight, bias: (image.movedim(1, -1) @ weight + bias).movedim(-1, 1),
+            "transposed",
+        ),
+        (lambda image, weight, bias: weight @ image + bias, "channels are a vector"),
+    ],
+    "ex-convolution-depths": [
+        ((21, 5), "overlap"),
+        ((32, 6), "at one pixel"),
+        ((32, 5), "Start from one pixel"),
+        ((31, 6), "2 d in all"),
+        ((31, 31), "doubles"),
+        ((62, 6), "Start from one pixel"),
     ],
 }

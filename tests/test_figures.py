@@ -782,18 +782,18 @@ def test_axe_finds_nothing(book: Book, shown: Figure, theme: str):
 
 @site
 @each_figure
-def test_a_narrow_screen_holds_it_and_a_finger_hits_it(book: Book, shown: Figure):
-    page = book.open(shown.html, viewport={"width": 360, "height": 740})
+@pytest.mark.parametrize("width", [360, 600, 720, 780])
+def test_nothing_sticks_out_and_a_finger_hits_every_control(book: Book, shown: Figure, width: int):
+    page = book.open(shown.html, viewport={"width": width, "height": 740})
     if shown.name == "kernel_stepper":
         page.get_by_label("Size").select_option("5")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    outside = """host => {
-      const frame = host.shadowRoot.querySelector(".frame");
-      const edge = frame.getBoundingClientRect().right;
-      return [...frame.querySelectorAll("*")]
-        .filter((node) => node.getBoundingClientRect().right > edge + 0.5)
-        .map((node) => node.outerHTML);
-    }"""
+    if shown.name == "receptive_field":
+        page.get_by_label("Start from").select_option("LeNet")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    outside = """host => [...host.shadowRoot.querySelectorAll(".body *")]
+      .filter((node) => node.getBoundingClientRect().right >
+        node.parentNode.closest(".panel, .body").getBoundingClientRect().right + 0.5)
+      .map((node) => node.outerHTML)"""
     assert host(page).evaluate(outside) == []
     small = """host => [...host.shadowRoot.querySelectorAll("button, select, input")]
       .filter((node) => { const box = (node.closest("label.check") ?? node).getBoundingClientRect();

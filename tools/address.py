@@ -60,7 +60,7 @@ class Address:
         return (
             "try:\n"
             "    import course_lib\n"
-            "except ImportError:  # a fresh Colab runtime, or any Python that has no course_lib\n"
+            "except ImportError:  # a fresh Colab runtime, or a Python without course_lib\n"
             f'    %pip install -q "course_lib[chapters] @ {self.wheel_url}"'
         )
 

@@ -178,14 +178,15 @@ def build(root: Path, *, jobs: int, limit_s: float, fresh: bool) -> None:
         site = layout.work / "html"
         make_site(layout.source, site)
         finish_site(root, site, notebooks)
-        unchanged = fingerprint(root, surroundings) == before
-        # a file that was edited meanwhile leaves open which version the site shows
-        publish(layout, site, before if unchanged else "mixed")
+        settled = fingerprint(root, surroundings) == before
+        if not settled:
+            say("Files were edited meanwhile: the site may mix versions, the next build will not")
+        publish(layout, site, before if settled else "mixed")
 
         total_s = time.monotonic() - started
         notebooks_s = sum(runs[document].seconds for document in ran)
         say(
-            f"{len(ran)} notebooks ran, {len(notebooks) - len(ran)} unchanged: "
+            f"Notebooks: {len(ran)} ran, {len(notebooks) - len(ran)} unchanged; "
             f"{notebooks_s:.1f} s in notebooks ({executing_s:.1f} s on the clock), "
             f"{total_s - executing_s:.1f} s of overhead\nOpen {index}"
         )

@@ -25,7 +25,7 @@ from torch import Tensor
 Case = tuple[Any, ...]
 
 RIGHT, WRONG, TODO = "right", "not right yet", "not attempted yet"
-_LONGEST = 400  # characters of a value that are shown
+_LONGEST = 600  # characters of a value that are shown
 _LOOKS = {RIGHT: ("✓", "#009E73"), WRONG: ("✗", "#D55E00"), TODO: ("…", "#888888")}
 
 
@@ -179,9 +179,10 @@ class Exercise:
 
 @dataclass(frozen=True)
 class _Raised:
-    """What came instead of an answer: an exception, in the words that Python shows."""
+    """What came instead of an answer: an exception, in the words that Python shows, and where."""
 
     message: str
+    place: str = ""
 
 
 def _try(answer: Any, case: Case) -> Any:
@@ -196,7 +197,7 @@ def _try(answer: Any, case: Case) -> Any:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)[1:]  # without this function's own
         place = f" (line {frames[0].lineno} of {frames[0].name})" if frames else ""
-        return _Raised(f"{type(error).__name__}: {error}{place}")
+        return _Raised(f"{type(error).__name__}: {error}", place)
 
 
 def _size(value: Any) -> float:
@@ -205,7 +206,7 @@ def _size(value: Any) -> float:
         return sum(map(_size, value))
     if isinstance(value, Tensor):
         return value.numel()
-    return abs(value) if isinstance(value, Real) else 1
+    return abs(value) if isinstance(value, int | float) else 1
 
 
 def _is_blank(value: Any) -> bool:
@@ -217,9 +218,8 @@ def _is_blank(value: Any) -> bool:
 
 def _equal(a: Any, b: Any, tolerance: float) -> bool:
     if isinstance(a, _Raised) or isinstance(b, _Raised):
-        # Two ways to fail with the same kind of error are the same mistake.
-        kinds = [v.message.partition(":")[0] if isinstance(v, _Raised) else None for v in (a, b)]
-        return kinds[0] == kinds[1]
+        # Two ways to fail with the same words are the same mistake.
+        return isinstance(a, _Raised) and isinstance(b, _Raised) and a.message == b.message
     if isinstance(a, Tensor | np.ndarray) or isinstance(b, Tensor | np.ndarray):
         return _equal_tensors(a, b, tolerance)
     if isinstance(a, bool | str) or isinstance(b, bool | str):
@@ -238,7 +238,10 @@ def _equal(a: Any, b: Any, tolerance: float) -> bool:
             and len(a) == len(b)
             and all(_equal(x, y, tolerance) for x, y in zip(a, b, strict=True))
         )
-    return a is b
+    try:
+        return bool(a == b)
+    except Exception:  # an answer may be anything, and compare in any way
+        return False
 
 
 def _equal_tensors(a: Any, b: Any, tolerance: float) -> bool:
@@ -258,18 +261,20 @@ def _equal_tensors(a: Any, b: Any, tolerance: float) -> bool:
 def _show(value: Any) -> str:
     """A value in a few lines."""
     if isinstance(value, _Raised):
-        return value.message
-    if isinstance(value, Tensor):
-        tidy = value.detach().cpu()
-        if value.numel() > 64:
-            return f"a tensor of shape {tuple(value.shape)}"
-        text = str(tidy.tolist() if tidy.ndim == 0 else tidy).removeprefix("tensor(")
-        return text.replace("\n       ", "\n").split(", dtype=")[0].removesuffix(")")
+        return value.message + value.place
     try:
-        text = repr(value)
-    except Exception:
+        text = _tensor_text(value) if isinstance(value, Tensor) else repr(value)
+    except Exception:  # an answer may be anything, and have no words for itself
         text = f"a {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def _tensor_text(value: Tensor) -> str:
+    if value.numel() > 64:
+        return f"a tensor of shape {tuple(value.shape)}"
+    tidy = value.detach().cpu()
+    text = str(tidy.tolist() if tidy.ndim == 0 else tidy).removeprefix("tensor(")
+    return text.replace("\n       ", "\n").split(", dtype=")[0].removesuffix(")")
 
 
 def _parameter_names(function: Any) -> list[str]:

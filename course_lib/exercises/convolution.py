@@ -73,7 +73,7 @@ def _unstrided(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
 def _strided_by_division(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
     """The right windows, but too few of them: (size - kernel) // stride places."""
     every = _strided(image, kernel, stride)
-    return every[: every.shape[0] - 1 or 1, : every.shape[1] - 1 or 1]
+    return every[:-1, :-1]
 
 
 def _strided_size_only(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
@@ -84,10 +84,16 @@ def _strided_size_only(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
 
 def _strided_place_only(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
     """The window moves by the stride, but the output keeps the size for stride 1."""
-    every = _strided(image, kernel, 1)
-    output = torch.zeros_like(every)
+    output = torch.zeros_like(_strided(image, kernel, 1))
     right = _strided(image, kernel, stride)
     output[: right.shape[0], : right.shape[1]] = right
+    return output
+
+
+def _strided_scattered(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    """The loop counts pixels of the image, and stores where it reads."""
+    output = torch.zeros_like(_strided(image, kernel, 1))
+    output[::stride, ::stride] = _strided(image, kernel, stride)
     return output
 
 
@@ -113,6 +119,11 @@ strided = Exercise(
         Mistake(
             _strided_place_only,
             "The window moves rightly, but the output is as large as for stride 1.",
+        ),
+        Mistake(
+            _strided_scattered,
+            "The windows are right, but their sums lie apart: place (y, x) of the output, not of"
+            " the image, takes the next one.",
         ),
         Mistake(_strided_flipped, "The kernel is flipped: that is convolution, not correlation."),
     ),
@@ -157,6 +168,21 @@ def _padded_repeating(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
     return _padded(image[rows][:, columns], kernel, 0)
 
 
+def _padded_rows_only(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
+    """Above the image is mended, left of it is not."""
+    tall = torch.nn.functional.pad(image, (0, 0, padding, padding))
+    width = image.shape[1]
+    wide = torch.nn.functional.pad(tall[:, torch.arange(-padding, width)], (0, padding))
+    return _padded(wide, kernel, 0)
+
+
+def _padded_from_one(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
+    """The test is ``0 < v``, so row 0 and column 0 count as outside."""
+    inner = image.clone()
+    inner[0, :], inner[:, 0] = 0, 0
+    return _padded(inner, kernel, padding)
+
+
 def _padded_one_end(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
     right = _padded(image, kernel, padding)
     return right[: right.shape[0] - padding, : right.shape[1] - padding]
@@ -181,6 +207,14 @@ padded = Exercise(
             _padded_wrapping,
             "Pixels left of the image and above it still come from the far side: image[-1] is the"
             " last row.",
+        ),
+        Mistake(
+            _padded_rows_only,
+            "Above the image it is right now; left of it the same happens with columns.",
+        ),
+        Mistake(
+            _padded_from_one,
+            "Row 0 and column 0 belong to the image, but their pixels are not counted.",
         ),
         Mistake(
             _padded_circular,
@@ -214,10 +248,11 @@ def _slope(image: Tensor, axis: str) -> Tensor:
 
 
 def _edges_cases(generator: torch.Generator) -> Iterator[Case]:
-    yield (torch.arange(4, dtype=torch.float64).expand(3, 4).clone(),)
-    yield (torch.arange(4, dtype=torch.float64)[:, None].expand(4, 3).clone(),)
+    """Images in single precision, as photographs are, so that a kernel fits without a dtype."""
+    yield (torch.arange(4.0).expand(3, 4).clone(),)
+    yield (torch.arange(4.0)[:, None].expand(4, 3).clone(),)
     for _ in range(6):
-        yield (_integers(generator, _draw(generator, 3, 8), _draw(generator, 3, 8)),)
+        yield (_integers(generator, _draw(generator, 3, 8), _draw(generator, 3, 8)).float(),)
 
 
 def _prewitt(image: Tensor) -> Tensor:

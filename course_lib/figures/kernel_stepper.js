@@ -89,7 +89,8 @@ function build(kit, data) {
   const place = () => [Math.floor(state.at / output.width), state.at % output.width];
   const index = (row, column) =>
     clamp(row, 0, output.height - 1) * output.width + clamp(column, 0, output.width - 1);
-  const middle = () => (state.dilation * (state.kernel.size - 1)) / 2 - state.padding; // of the first window
+  // Of the first window, in pixels.
+  const middle = () => (state.dilation * (state.kernel.size - 1)) / 2 - state.padding;
   const windowNear = (pixel) => Math.round((pixel - middle()) / state.stride);
 
   // ---- Controls
@@ -181,6 +182,7 @@ function build(kit, data) {
   });
   const terms = element("span");
   const value = element("strong");
+  const division = element("span", { class: "divide" }, "÷ ", divisor, " = ", value);
   const block = (caption, cells) => element("table", {}, element("caption", {}, caption), cells);
   const joined = (sign, table) =>
     element(
@@ -214,7 +216,7 @@ function build(kit, data) {
       joined("×", block(kernelTitle, kernelTable)),
       joined("=", block("products", productTable)),
     ),
-    element("p", {}, terms, " ", element("span", { class: "divide" }, "÷ ", divisor, " = ", value)),
+    element("p", {}, terms, " ", division),
     element("div", {}, sizeLine, codeLine),
   );
 
@@ -228,13 +230,8 @@ function build(kit, data) {
 
   function edit() {
     const inputs = [...kernelTable.querySelectorAll("input")];
-    if (
-      ![...inputs, divisor].every(
-        (input) => input.value !== "" && Number.isFinite(Number(input.value)),
-      )
-    )
-      return;
-    if (Number(divisor.value) === 0) return;
+    const senseless = [...inputs, divisor].some((input) => input.value === "");
+    if (senseless || Number(divisor.value) === 0) return;
     const edited = {
       ...state.kernel,
       numerators: inputs.map((input) => Number(input.value)),
@@ -275,7 +272,7 @@ function build(kit, data) {
     if (state.at + 1 === total()) go(0, 1, false);
     timer = setInterval(
       () => {
-        if (!kit.host.isConnected) pause();
+        if (!kit.host.isConnected) return pause();
         stepOn(false);
         if (state.at + 1 === total()) pause();
       },
@@ -485,7 +482,8 @@ function build(kit, data) {
     const signed = products.map((product) =>
       decimal(product, places).replace(/^−?/, (minus) => (minus ? "− " : "+ ")),
     );
-    terms.textContent = `${signed.join(" ").replace(/^\+ /, "").replace(/^− /, "−")} = ${decimal(sum, places)}`;
+    const line = signed.join(" ").replace(/^\+ /, "").replace(/^− /, "−");
+    terms.textContent = `${line} = ${decimal(sum, places)}`;
     value.textContent = said(result);
   }
 
@@ -495,7 +493,8 @@ function build(kit, data) {
       : [-limit / 2, -limit / 1000, 0, limit, limit * 1.001, limit * 1.5];
     const [low, high] = [stops[0], stops[stops.length - 1]];
     const at = (value) => `${(100 * (value - low)) / (high - low || 1)}%`;
-    ramp.style.background = `linear-gradient(to right, ${stops.map((v) => `rgb(${paint(v)}) ${at(v)}`).join(", ")})`;
+    const colours = stops.map((value) => `rgb(${paint(value)}) ${at(value)}`);
+    ramp.style.background = `linear-gradient(to right, ${colours.join(", ")})`;
     const labels = signed ? [-limit, 0, limit] : [-limit / 2, 0, limit, limit * 1.5];
     ends.replaceChildren(...labels.map((value) => element("span", {}, decimal(value, 2))));
   }
@@ -528,10 +527,12 @@ function build(kit, data) {
       ` ${output.height} × ${output.width}, value ${state.done} of ${total()}`,
     );
     photo.describe(
-      `Photograph of ${image.height} by ${image.width} pixels; the window's first pixel is at row ${taps[0].y}, column ${taps[0].x}.`,
+      `Photograph of ${image.height} by ${image.width} pixels; ` +
+        `the window's first pixel is at row ${taps[0].y}, column ${taps[0].x}.`,
     );
     result.describe(
-      `Output of ${output.height} by ${output.width} values; row ${row}, column ${column} is ${said(response.result)}.`,
+      `Output of ${output.height} by ${output.width} values; ` +
+        `row ${row}, column ${column} is ${said(response.result)}.`,
     );
     photo.paint();
     result.paint();
@@ -548,22 +549,26 @@ function build(kit, data) {
     showKernel(kernel);
     showSum(response);
 
+    const { stride, padding, dilation } = state;
     const formula = (label, n) =>
-      `${label} = ⌊(${n} + 2·${state.padding} − ${state.dilation}·(${kernel.size} − 1) − 1) / ${state.stride}⌋ + 1 = ${core.outputSize(n, kernel.size, state.stride, state.padding, state.dilation)}`;
+      `${label} = ⌊(${n} + 2·${padding} − ${dilation}·(${kernel.size} − 1) − 1)` +
+      ` / ${stride}⌋ + 1` +
+      ` = ${core.outputSize(n, kernel.size, stride, padding, dilation)}`;
     const square = image.height === image.width;
     sizeLine.textContent = square
       ? formula("output size", image.height)
       : `${formula("height", image.height)};  ${formula("width", image.width)}`;
     const weight = state.flipped ? "weight.flip(-2, -1)" : "weight";
-    codeLine.textContent = `F.conv2d(image, ${weight}, stride=${state.stride}, padding=${state.padding}, dilation=${state.dilation})`;
+    const settings = `stride=${stride}, padding=${padding}, dilation=${dilation}`;
+    codeLine.textContent = `F.conv2d(image, ${weight}, ${settings})`;
 
     kit.publish({
       kernel: state.name.replaceAll(" ", "_"),
       size: kernel.size,
       flipped: state.flipped,
-      stride: state.stride,
-      padding: state.padding,
-      dilation: state.dilation,
+      stride,
+      padding,
+      dilation,
       output: `${output.height}x${output.width}`,
       row,
       column,

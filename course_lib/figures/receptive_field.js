@@ -124,7 +124,8 @@ function build(kit, data) {
         element(
           "p",
           { class: "quiet" },
-          "r: pixels from end to end of the field. j: pixels between the fields of neighbours. start: centre of the first unit’s field.",
+          "r: pixels from end to end of the field. j: pixels between the fields of neighbours. " +
+            "start: centre of the first unit’s field.",
         ),
         bars,
       ),
@@ -391,8 +392,10 @@ function build(kit, data) {
     const along = core.reach(state.layers, 0)[0].length;
     const some = along < field ? `${along} × ${along} of the ` : "";
     const sees = fits()
-      ? `Output unit (${state.row}, ${state.column}) sees ${some}${field} × ${field} pixels: rows ${span(state.row)}, columns ${span(state.column)}.`
-      : `The field of ${grouped(field)} pixels is larger than the picture: no unit sees a whole one. Take a layer away.`;
+      ? `Output unit (${state.row}, ${state.column}) sees ${some}${field} × ${field} pixels: ` +
+        `rows ${span(state.row)}, columns ${span(state.column)}.`
+      : `The field of ${grouped(field)} pixels is larger than the picture: ` +
+        "no unit sees a whole one. Take a layer away.";
     picture.describe(sees);
     cone.describe(
       `The units of each layer in one row, and those that lead to the output unit. ${sees}`,
@@ -416,7 +419,7 @@ function build(kit, data) {
 }
 
 const STYLE = `
-  .top { display: grid; grid-template-columns: minmax(0, 1.25fr) minmax(0, 1fr); gap: 14px 24px; }
+  .top { display: grid; grid-template-columns: minmax(0, 1.4fr) minmax(0, 1fr); gap: 14px 24px; }
   .pick { display: flex; flex-wrap: wrap; align-items: end; gap: 8px; }
   .pick .control { flex: 1 1 140px; }
   table { width: 100%; border-collapse: collapse; font-size: 14px; }
@@ -424,14 +427,14 @@ const STYLE = `
   thead th { color: var(--quiet); font-size: 13px; }
   tbody tr { border-top: 1px solid var(--line); height: 36px; }
   td.number, thead th:nth-child(n + 6) { text-align: right; padding-right: 6px; }
-  td input[type="number"] { width: 44px; }
-  td select { min-width: 68px; }
+  td input[type="number"] { width: 40px; }
+  td select { min-width: 66px; padding: 2px 0; }
   button.remove { width: 28px; padding: 0; border: 0; color: var(--quiet); }
   .cone canvas { min-height: 220px; }
   .bars { display: grid; gap: 6px; }
   .bar { height: 8px; border-radius: 2px; background: var(--edge); }
   .bar.accent { background: var(--accent); }
-  @container (max-width: 620px) {
+  @container (max-width: 680px) {
     .top { grid-template-columns: minmax(0, 1fr); }
   }
   @container (max-width: 400px) {
@@ -439,8 +442,8 @@ const STYLE = `
     thead th { font-size: 12px; text-align: center; }
     .word { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
     th, td { padding: 1px; }
-    td.number { padding: 0 2px 0 6px; }
-    td input[type="number"] { width: 34px; }
-    td select { min-width: 58px; padding: 0; font-size: 13px; }
+    td.number { padding: 0 2px 0 4px; }
+    td input[type="number"] { width: 31px; }
+    td select { min-width: 56px; padding: 0; font-size: 13px; }
   }
 `;

@@ -340,12 +340,14 @@ function build(kit, data) {
       ": fine at the bottom, coarse at the top; brighter to the right in orange, darker in blue",
     );
     cost.replaceChildren(
-      `One filter has ${taps} × ${taps} weights. All outputs at once: ${grouped(full)} multiplications; as two passes: `,
+      `One filter has ${taps} × ${taps} weights. ` +
+        `All outputs at once: ${grouped(full)} multiplications; as two passes: `,
       element("strong", {}, grouped(separable)),
       `, which is ${decimal(separable / full, 2)} of that.`,
     );
     photo.describe(
-      `Photograph with the ${count} edge pixels that survive at σ = ${width}, and a line along row ${state.row}.`,
+      `Photograph with the ${count} edge pixels that survive at σ = ${width}, ` +
+        `and a line along row ${state.row}.`,
     );
     response.describe(
       `The filter's output, ${VIEWS[state.view]}, at σ = ${width} and stride ${every}.`,
@@ -366,7 +368,8 @@ function build(kit, data) {
       separable,
     });
     kit.announce(
-      `At σ = ${width}, ${grouped(count)} edge pixels survive in the photograph and ${along} along the row.`,
+      `At σ = ${width}, ${grouped(count)} edge pixels survive in the photograph ` +
+        `and ${along} along the row.`,
     );
   }
 

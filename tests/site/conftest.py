@@ -64,7 +64,9 @@ def address(site: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A headless Chromium, from ``CHROMIUM`` or the search path."""
-    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _BROWSERS)), None)
+    executable = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, _BROWSERS)), None
+    )
     if executable is None:
         pytest.skip("needs Chromium: apt-get install chromium, or set CHROMIUM to a browser's path")
     from playwright.sync_api import sync_playwright

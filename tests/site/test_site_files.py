@@ -98,7 +98,9 @@ def test_the_landing_picture_is_small() -> None:
 @pytest.mark.parametrize("name", notebooks())
 def test_a_notebook_can_be_downloaded_without_outputs(name: str, site: Path) -> None:
     page = name.removesuffix(".ipynb") + ".html"
-    downloads = [link for link in read(page).links if link.endswith(".ipynb") and "_sources" in link]
+    downloads = [
+        link for link in read(page).links if link.endswith(".ipynb") and "_sources" in link
+    ]
     assert downloads
     cells = json.loads((site / "_sources" / name).read_text("utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]

@@ -225,7 +225,9 @@ def test_the_skip_link_leads_to_the_text(address: str, open_page: Open) -> None:
         visit.page.keyboard.press("Tab")
         visit.page.keyboard.press("Enter")
         visit.page.keyboard.press("Tab")
-        assert visit.page.evaluate("document.querySelector('main').contains(document.activeElement)")
+        assert visit.page.evaluate(
+            "document.querySelector('main').contains(document.activeElement)"
+        )
 
 
 # --- figures to touch ---------------------------------------------------------------------------
