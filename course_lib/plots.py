@@ -324,6 +324,8 @@ def matrix(
     listed = [values] if isinstance(values, Tensor) else list(values)
     marked = [highlight] if isinstance(highlight, Tensor) or highlight is None else list(highlight)
     marked = [None] * len(listed) if marked == [None] else marked
+    if not listed:
+        raise ValueError("values: expected at least one matrix, got none")
     _expect_count("titles", titles, len(listed))
     _expect_count("highlight", marked, len(listed))
     tables = [_table(f"values[{n}]", value) for n, value in enumerate(listed)]

@@ -16,12 +16,13 @@ import math
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.domains.math import MathDomain
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
@@ -105,7 +106,9 @@ def cell(*content: str | nodes.Node, columns: int = 1) -> nodes.entry:
     return nodes.entry("", nodes.paragraph("", "", *parts), **spread)
 
 
-def _reference(domain: str, kind: str, target: str, title: nodes.Node | None = None) -> pending_xref:
+def _reference(
+    domain: str, kind: str, target: str, title: nodes.Node | None = None
+) -> pending_xref:
     """A cross-reference that Sphinx will resolve, and report if it leads nowhere."""
     shown = title if title is not None else nodes.inline(target, target)
     return pending_xref(
@@ -154,7 +157,7 @@ class FillFormulaLedger(SphinxPostTransform):
                     measurement.device,
                 )
         chapters: dict[str, list[Any]] = {}
-        equations = self.env.get_domain("math").equations
+        equations = cast(MathDomain, self.env.get_domain("math")).equations
         for formula in formulas.LEDGER:
             if formula.label in equations:
                 chapters.setdefault(equations[formula.label][0], []).append(formula)
@@ -181,9 +184,7 @@ class FillFormulaLedger(SphinxPostTransform):
 
     def _rows(self, formula: Any, latex: str, measured: Sequence[Any]) -> list[Row]:
         """Two rows: the equation, and below it what stands behind it."""
-        equation = cell(
-            _reference("math", "eq", formula.label), f" {formula.statement}", columns=3
-        )
+        equation = cell(_reference("math", "eq", formula.label), f" {formula.statement}", columns=3)
         equation += nodes.math_block(latex, latex, nowrap=False, number=None, label=None)
         if formula.definition:
             return [(equation,), (cell("A definition: it only gives something a name", columns=3),)]
@@ -328,7 +329,7 @@ def use_local_mathjax(app: Sphinx, config: Any) -> None:
 def mend_roles(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Call a reference a list's item: the role that docutils writes is none that a list may have."""
+    """Call a reference an item of its list; the role that docutils writes is deprecated."""
     if "body" in context:
         context["body"] = context["body"].replace(' role="doc-biblioentry"', ' role="listitem"')
 
@@ -342,9 +343,9 @@ def finish_assets(app: Sphinx, exception: Exception | None) -> None:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("expected the package sphinx-mathjax-offline, found none")
     for name in MATHJAX_FILES:
-        target = static / "mathjax" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path(spec.origin).parent / "static" / "mathjax" / name, target)
+        copy = static / "mathjax" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(spec.origin).parent / "static" / "mathjax" / name, copy)
     for pattern in UNUSED_ASSETS:
         for path in list(static.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

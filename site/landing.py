@@ -30,7 +30,9 @@ SQUARES = (32, 16, 8, 4, 2, 1)  # the side of the squares, from left to right
 COLUMNS = (0, 96, 144, 168, 188, 200, 232)  # where each side begins, and the last ends
 FADE = 44  # columns over which edges become colours
 
-NEGATIVE, ZERO, POSITIVE = (torch.tensor(c) / 255 for c in ((0, 114, 178), (250, 250, 250), (213, 94, 0)))
+NEGATIVE, ZERO, POSITIVE = (
+    torch.tensor(c) / 255 for c in ((0, 114, 178), (250, 250, 250), (213, 94, 0))
+)
 
 
 def gradient(photo: Tensor) -> Tensor:
@@ -92,7 +94,9 @@ def main() -> None:
     FigureCanvasAgg(figure).print_png(buffer)
     drawn = Image.open(buffer).convert("RGB")
     drawn.quantize(224, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
-    print(f"{PICTURE}: {drawn.width} × {drawn.height} pixels, {PICTURE.stat().st_size / 1024:.0f} KiB")
+    print(
+        f"{PICTURE}: {drawn.width} × {drawn.height} pixels, {PICTURE.stat().st_size / 1024:.0f} KiB"
+    )
 
 
 if __name__ == "__main__":

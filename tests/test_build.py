@@ -409,6 +409,7 @@ def test_two_builds_at_once_and_an_edit_meanwhile(project: Project) -> None:
     said, _ = first.communicate(timeout=60)
     assert first.returncode == 0, said
     assert "Files were edited meanwhile" in said
+    assert build.current_site(project.html).startswith("mixed-")  # never taken for up to date
     said, _ = second.communicate(timeout=60)
     assert "one  unchanged" in said
     assert "Files were edited meanwhile" not in said

@@ -67,7 +67,7 @@ def test_labels_are_the_chapters(topic: str) -> None:
 @every_exercise
 def test_mistakes_are_several_and_each_has_its_hint(exercise: Exercise) -> None:
     hints = [exercise.hint, *(mistake.hint for mistake in exercise.mistakes)]
-    assert len(exercise.mistakes) >= 2
+    assert len(exercise.mistakes) >= 3
     assert len(set(hints)) == len(hints)
     for hint in hints:
         assert hint[0].isupper()

@@ -550,6 +550,7 @@ def test_a_large_matrix_has_a_scale_instead_of_numbers():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"values": []}, "values: expected at least one matrix"),
         ({"values": torch.ones(2, 2, 2)}, r"values\[0\]: expected 2 dimensions"),
         ({"values": torch.ones(0, 2)}, r"values\[0\]: expected at least one number"),
         ({"values": torch.ones(2, 25)}, "at most 24 columns to write numbers in, got 25"),

@@ -16,7 +16,7 @@ const core = {
    * the centre of the first unit's field, in pixels counted from 0.
    */
   growth(layers) {
-    const levels = [{ field: 1, jump: 1, start: 0 }];
+    const levels = [{ field: 1, jump: 1, start: 0 }]; // start: the centre of unit 0's field
     for (const { kernel, stride, dilation } of layers) {
       const { field, jump, start } = levels[levels.length - 1];
       const reach = (kernel - 1) * dilation * jump;
@@ -95,7 +95,6 @@ function build(kit, data) {
     ["dilation", "d"],
     ["", "r"],
     ["jump", "j"],
-    ["start", ""],
   ];
   const head = ([word, symbol]) =>
     element(
@@ -124,8 +123,7 @@ function build(kit, data) {
         element(
           "p",
           { class: "quiet" },
-          "r: pixels from end to end of the field. j: pixels between the fields of neighbours. " +
-            "start: centre of the first unit’s field.",
+          "r: pixels from end to end of the field. j: pixels between the fields of neighbours.",
         ),
         bars,
       ),
@@ -180,10 +178,8 @@ function build(kit, data) {
 
   function listLayers() {
     const levels = core.growth(state.layers);
-    const numbers = ({ field, jump, start }) =>
-      [field, jump, start].map((value) =>
-        element("td", { class: "number" }, decimal(value, Number.isInteger(value) ? 0 : 1)),
-      );
+    const numbers = ({ field, jump }) =>
+      [field, jump].map((value) => element("td", { class: "number" }, String(value)));
     const input = element(
       "tr",
       {},

@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
+WIDE, NARROW = (1280, 800), (390, 844)  # a small laptop's window, and a phone's, in pixels
 
 
 def pages() -> list[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-
 from built import ROOT, SITE, notebooks, pages
 
 pytestmark = pytest.mark.site

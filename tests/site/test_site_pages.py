@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-
-from built import ROOT, chapter_pages, figures, pages
+from built import NARROW, ROOT, WIDE, chapter_pages, figures, pages
+from visits import visiting
 
 pytestmark = pytest.mark.site
 
 Open = Callable[..., Any]
-WIDE, NARROW = (1280, 800), (390, 844)
 CHAPTERS = chapter_pages()
 
 # In the page's own words: which formulas were written, which of them stand, which failed.
 _FORMULAS = """() => {
   const written = [...document.querySelectorAll(".math.notranslate")];
-  return {
-    written: written.length,
-    missing: written.filter((one) => !one.querySelector("mjx-container")).map((one) => one.textContent),
-    broken: [...document.querySelectorAll("mjx-merror, [data-mjx-error]")].map((one) => one.textContent),
-  };
+  const bare = written.filter((one) => !one.querySelector("mjx-container"));
+  const broken = [...document.querySelectorAll("mjx-merror, [data-mjx-error]")];
+  return {written: written.length, failed: [...bare, ...broken].map((one) => one.textContent)};
 }"""
 
 _PICTURES = """() => [...document.images].map((one) => ({
@@ -33,64 +32,101 @@ _PICTURES = """() => [...document.images].map((one) => ({
   named: Boolean(one.closest("a, button")?.textContent.trim()),
 }))"""
 
-
-def test_a_page_needs_nobody_else(page_name: str, address: str, open_page: Open) -> None:
-    with open_page(address + page_name) as visit:
-        assert visit.off_site == []
-
-
-def test_a_page_reports_no_error(page_name: str, address: str, open_page: Open) -> None:
-    with open_page(address + page_name) as visit:
-        assert visit.errors == []
+_WIDTH = """() => Math.max(
+  ...[document.scrollingElement, document.querySelector("main")].map((one) => one?.scrollWidth ?? 0)
+) - innerWidth"""
 
 
-def test_every_formula_is_set(page_name: str, address: str, open_page: Open) -> None:
-    with open_page(address + page_name) as visit:
-        found = visit.page.evaluate(_FORMULAS)
-    assert found["missing"] == []
-    assert found["broken"] == []
+@dataclass
+class Sight:
+    """What was seen of a page, on the one time that it was opened."""
+
+    off_site: list[str]
+    errors: list[str]
+    requested: list[str]
+    formulas: dict[str, Any]
+    pictures: list[dict[str, Any]]
+    overhang: dict[str, int]
+    """By how many pixels the page is wider than the screen."""
+    themes: dict[str, str]
+    complaints: dict[str, str]
+    """What axe-core found, for each scheme and size."""
 
 
-def test_formulas_are_found_where_there_are_some(address: str, open_page: Open) -> None:
-    with open_page(address + "book/reference/formulas.html") as visit:
-        assert visit.page.evaluate(_FORMULAS)["written"] >= 10
+@pytest.fixture(scope="module")
+def look(browser: Any, address: str) -> Callable[[str], Sight]:
+    """Open a page once, in every scheme and size, and remember what was seen."""
+
+    @cache
+    def looked(page_name: str) -> Sight:
+        with visiting(browser, address + page_name) as visit:
+            page = visit.page
+            overhang, themes, complaints = {}, {}, {}
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                for size, (width, height) in {"wide": WIDE, "narrow": NARROW}.items():
+                    page.set_viewport_size({"width": width, "height": height})
+                    visit.settle()
+                    results = Axe().run(page)
+                    themes[scheme] = page.evaluate("document.documentElement.dataset.theme")
+                    overhang[size] = page.evaluate(_WIDTH)
+                    if results.violations_count:
+                        complaints[f"{scheme}, {size}"] = results.generate_report()
+            return Sight(
+                formulas=page.evaluate(_FORMULAS),
+                pictures=page.evaluate(_PICTURES),
+                off_site=visit.off_site,
+                errors=visit.errors,
+                requested=visit.requested,
+                overhang=overhang,
+                themes=themes,
+                complaints=complaints,
+            )
+
+    return looked
 
 
-def test_every_picture_is_there_and_described(
-    page_name: str, address: str, open_page: Open
-) -> None:
-    with open_page(address + page_name) as visit:
-        pictures = visit.page.evaluate(_PICTURES)
-    for picture in pictures:
+Look = Callable[[str], Sight]
+
+
+def test_a_page_needs_nobody_else(page_name: str, look: Look) -> None:
+    assert look(page_name).off_site == []
+
+
+def test_a_page_reports_no_error(page_name: str, look: Look) -> None:
+    assert look(page_name).errors == []
+
+
+def test_every_formula_is_set(page_name: str, look: Look) -> None:
+    assert look(page_name).formulas["failed"] == []
+
+
+def test_every_picture_is_there_and_described(page_name: str, look: Look) -> None:
+    for picture in look(page_name).pictures:
         assert picture["loaded"], picture
         # a logo inside a link that says its name is decoration, and its alt text empty
-        described = picture["alt"] or (picture["alt"] == "" and picture["named"])
-        assert described, picture
+        assert picture["alt"] or (picture["alt"] == "" and picture["named"]), picture
         assert not re.search(r"/|\.(png|jpe?g|svg|gif|webp)$", picture["alt"]), picture
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(page_name: str, scheme: str, address: str, open_page: Open) -> None:
-    with open_page(address + page_name, scheme=scheme) as visit:
-        assert visit.page.evaluate("document.documentElement.dataset.theme ?? null") in (
-            scheme,
-            None,  # the page at the root, which only leads on
-        )
-        results = Axe().run(visit.page)
-    assert results.violations_count == 0, results.generate_report()
+def test_axe_finds_nothing(page_name: str, look: Look) -> None:
+    complaints = look(page_name).complaints
+    assert not complaints, "\n".join(f"{where}: {found}" for where, found in complaints.items())
 
 
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_a_page_is_no_wider_than_the_screen(
-    page_name: str, size: tuple[int, int], address: str, open_page: Open
-) -> None:
-    with open_page(address + page_name, size=size) as visit:
-        wide = visit.page.evaluate(
-            """(width) => [document.scrollingElement.scrollWidth,
-                document.querySelector("main")?.scrollWidth ?? 0].filter((one) => one > width)""",
-            size[0],
-        )
-    assert wide == []
+def test_a_page_is_no_wider_than_the_screen(page_name: str, look: Look) -> None:
+    assert {size: pixels for size, pixels in look(page_name).overhang.items() if pixels > 0} == {}
+
+
+def test_a_page_follows_the_readers_scheme(page_name: str, look: Look) -> None:
+    assert look(page_name).themes == {"light": "light", "dark": "dark"}
+
+
+def test_only_the_mathjax_in_use_is_shipped(site: Path, address: str, look: Look) -> None:
+    shipped = {path.relative_to(site).as_posix() for path in site.rglob("_static/mathjax/**/*.*")}
+    requested = {url.removeprefix(address) for name in pages() for url in look(name).requested}
+    assert shipped == {path for path in requested if "/mathjax/" in path}
+    assert look("book/reference/formulas.html").formulas["written"] >= 10
 
 
 @pytest.mark.parametrize(
@@ -98,10 +134,9 @@ def test_a_page_is_no_wider_than_the_screen(
 )
 def test_a_page_opens_from_a_file(chosen: str, site: Path, open_page: Open) -> None:
     with open_page((site / chosen).as_uri()) as visit:
-        found = visit.page.evaluate(_FORMULAS)
         assert visit.off_site == []
         assert visit.errors == []
-        assert found["missing"] == found["broken"] == []
+        assert visit.page.evaluate(_FORMULAS)["failed"] == []
 
 
 # --- the frame ----------------------------------------------------------------------------------
@@ -114,7 +149,7 @@ def test_the_root_leads_to_the_landing_page(address: str, open_page: Open) -> No
 
 def test_the_landing_page_fits_one_screen(address: str, open_page: Open) -> None:
     with open_page(address + "book/index.html", size=WIDE) as visit:
-        for selector in ("h1", ".landing-start a", ".landing-picture", ".chapter-map"):
+        for selector in ("article h1", ".landing-start a", ".landing-picture", ".chapter-map"):
             box = visit.page.locator(selector).first.bounding_box()
             assert box["y"] >= 0
             assert box["y"] + box["height"] <= WIDE[1], selector
@@ -182,8 +217,8 @@ def test_pictures_keep_their_colours_in_the_dark(
     with open_page(address + chosen, scheme="dark") as visit:
         styles = visit.page.evaluate(
             """() => [...document.querySelectorAll(".cell_output img")].map((one) => {
-                const {filter, backgroundColor} = getComputedStyle(one);
-                return {filter, light: backgroundColor.match(/[0-9]+/g).every((part) => part > 200)};
+                const {filter, backgroundColor: card} = getComputedStyle(one);
+                return {filter, light: card.match(/[0-9]+/g).every((part) => part > 200)};
             })"""
         )
     assert styles
@@ -212,6 +247,7 @@ def test_tab_reaches_everything(chosen: str, address: str, open_page: Open) -> N
         stops: list[dict[str, Any]] = []
         for _ in range(60):
             visit.page.keyboard.press("Tab")
+            visit.page.wait_for_timeout(250)  # what slides into sight takes a moment
             stops.append(visit.page.evaluate(_FOCUSED))
             if stops[-1]["where"] == "article":
                 break
@@ -271,15 +307,3 @@ def test_a_figure_follows_the_page_into_the_dark(
 
 def test_the_course_has_figures() -> None:
     assert figures()
-
-
-# --- what is shipped is what is used ------------------------------------------------------------
-
-
-def test_only_the_mathjax_in_use_is_shipped(site: Path, address: str, open_page: Open) -> None:
-    shipped = {path.relative_to(site).as_posix() for path in site.rglob("_static/mathjax/**/*.*")}
-    used: set[str] = set()
-    for name in pages():
-        with open_page(address + name) as visit:
-            used |= {url.removeprefix(address) for url in visit.requested if "/mathjax/" in url}
-    assert shipped == used
