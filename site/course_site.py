@@ -112,15 +112,20 @@ def _reference(
     """A cross-reference that Sphinx will resolve, and report if it leads nowhere."""
     shown = title if title is not None else nodes.inline(target, target)
     return pending_xref(
-        "", shown, refdomain=domain, reftype=kind, reftarget=target, refexplicit=title is not None,
+        "",
+        shown,
+        refdomain=domain,
+        reftype=kind,
+        reftarget=target,
+        refexplicit=title is not None,
         refwarn=True,
-    )  # fmt: skip
+    )
 
 
 # --- the formula ledger -------------------------------------------------------------------------
 
 
-class formula_ledger(nodes.General, nodes.Element):  # noqa: N801
+class LedgerPlace(nodes.General, nodes.Element):
     """Stands for the ledger until every chapter has been read."""
 
 
@@ -129,7 +134,7 @@ class FormulaLedger(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Leave a place for the ledger."""
-        return [formula_ledger()]
+        return [LedgerPlace()]
 
 
 class FillFormulaLedger(SphinxPostTransform):
@@ -139,7 +144,7 @@ class FillFormulaLedger(SphinxPostTransform):
 
     def run(self, **_: Any) -> None:
         """Replace the places left on this page."""
-        for place in list(self.document.findall(formula_ledger)):
+        for place in list(self.document.findall(LedgerPlace)):
             self.env.get_domain("math").data["has_equations"][self.env.docname] = True
             place.replace_self(self._tables())
 
@@ -190,7 +195,7 @@ class FillFormulaLedger(SphinxPostTransform):
             return [(equation,), (cell("A definition: it only gives something a name", columns=3),)]
         errors: list[str | nodes.Node] = []
         for found in measured:
-            words = f" on the {found.device.upper()}, {found.cases} cases"
+            words = f" on {found.device.upper()}, {found.cases} cases"
             errors += [", " if errors else "", *format_error(found.error), words]
         source = self._source_link(formula.implementation)
         return [(equation,), (cell(source), cell(formula.reference), cell(*errors))]
@@ -292,8 +297,9 @@ class ChapterMap(SphinxDirective):
         about_node = nodes.inline(about, about, classes=["chapter-about"])
         if document in self.env.found_docs:
             link = _reference("std", "doc", f"/{document}", shown)
-            return nodes.list_item("", nodes.paragraph("", "", link, about_node))
-        return nodes.list_item("", nodes.paragraph("", "", shown, about_node), classes=["coming"])
+            return nodes.list_item("", nodes.paragraph("", "", link, nodes.Text(" "), about_node))
+        paragraph = nodes.paragraph("", "", shown, nodes.Text(" "), about_node)
+        return nodes.list_item("", paragraph, classes=["coming"])
 
 
 # --- tables without column names ----------------------------------------------------------------
@@ -358,7 +364,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register all of it with Sphinx."""
     # Jupyter Book sets this one for sphinx-comments, which the site does without
     app.add_config_value("comments_config", {}, "html")
-    app.add_node(formula_ledger)
+    app.add_node(LedgerPlace)
     app.add_directive("formula-ledger", FormulaLedger)
     app.add_directive("execution-times", ExecutionTimes)
     app.add_directive("chapter-map", ChapterMap)

@@ -431,7 +431,7 @@ def test_windows_are_a_view() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("padding", [0, 3, (2, 0)])
+@pytest.mark.parametrize("padding", [0, 3, (2, 0), "same"])
 @pytest.mark.parametrize(
     "layer",
     [
@@ -1134,9 +1134,14 @@ def _stride_scattered(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
     return output
 
 
-def _stride_as_if_square(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
-    size = (image.shape[0] - kernel.shape[0]) // stride + 1
-    return _correlate(image, kernel, (size, size), lambda y, x: (y * stride, x * stride))
+def _stride_of_square_images(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    height, width = ((image.shape[0] - k) // stride + 1 for k in kernel.shape)
+    return _correlate(image, kernel, (height, width), lambda y, x: (y * stride, x * stride))
+
+
+def _stride_of_square_kernels(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    height, width = ((n - kernel.shape[0]) // stride + 1 for n in image.shape)
+    return _correlate(image, kernel, (height, width), lambda y, x: (y * stride, x * stride))
 
 
 def _padded_by_skipping(
@@ -1224,7 +1229,8 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_stride_without_first, "first place"),
         (_stride_in_size_only, "one pixel at a time"),
         (_stride_scattered, "lie apart"),
-        (_stride_as_if_square, "for stride 2"),
+        (_stride_of_square_images, "for stride 2"),
+        (_stride_of_square_kernels, "for stride 2"),
         (
             lambda image, kernel, stride: signal.convolve2d(image, kernel, "valid")[
                 ::stride, ::stride
@@ -1241,6 +1247,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_padded_by_skipping(lambda v, u, h, w: 0 < v < h and 0 < u < w), "belong to the image"),
         (_padded_by_skipping(lambda v, u, h, w: 0 <= v <= h and 0 <= u <= w), "output (0, 0)"),
         (_padded_by_skipping(lambda v, u, h, w: abs(v) < h and abs(u) < w), "far side"),
+        (_padded_by_skipping(lambda v, u, h, w: 0 <= v < w and 0 <= u < h), "output (0, 0)"),
         (
             lambda image, kernel, padding: _stride_forgotten(
                 F.pad(image[None], (padding,) * 4, mode="replicate")[0], kernel, 1

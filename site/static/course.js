@@ -3,19 +3,18 @@
 // A page that was opened from a file may not read the others to quote them in a search.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
-// A formula wider than its place scrolls, and so must be within reach of the keyboard.
-function markWideFormulas() {
-  for (const formula of document.querySelectorAll('mjx-container[display="true"]')) {
-    const hidden = formula.scrollWidth > formula.clientWidth || formula.scrollHeight > formula.clientHeight;
-    formula.toggleAttribute("tabindex", hidden);
-    if (hidden) formula.tabIndex = 0;
+// What is wider than its place scrolls, and so must be within reach of the keyboard. The theme
+// sees to most of this, but not to formulas, nor when a sidebar slides after the window changed.
+function reachWhatScrolls() {
+  const scrolling = "pre, .cell_output > .output, .pst-scrollable-table-container, mjx-container[display]";
+  for (const one of document.querySelectorAll(scrolling)) {
+    const hidden = one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight;
+    one.tabIndex = hidden ? 0 : -1;
   }
 }
 
 addEventListener("load", async () => {
-  if (!window.MathJax) return;
-  await MathJax.startup.promise;
+  await window.MathJax?.startup.promise;
   await document.fonts.ready;
-  markWideFormulas();
-  addEventListener("resize", markWideFormulas);
+  new ResizeObserver(reachWhatScrolls).observe(document.querySelector("article") ?? document.body);
 });

@@ -1,0 +1,236 @@
+"""The site's extension: the pages that the build makes, and its warnings."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
+
+import course_site
+from course_lib import formulas
+from course_lib.formulas import Formula, Measurement
+
+CONFIG = {
+    "extensions": ["myst_parser", "sphinx.ext.mathjax", "course_site"],
+    "myst_enable_extensions": ["dollarmath"],
+    "root_doc": "book/index",
+    "html_theme": "sphinx_book_theme",
+    "html_title": "A tiny book",
+    "html_theme_options": {
+        "repository_url": "https://github.com/somebody/something",
+        "repository_branch": "main",
+    },
+    "nitpicky": True,
+}
+
+INDEX = "# Start\n\n```{toctree}\npart/one\npage\n```\n"
+ONE = "# One\n\n$$\na = b\n$$ (one-known)\n\n$$\nc = d\n$$ (one-named)\n"
+
+
+@dataclass
+class Book:
+    """What a build of a book of three pages gave."""
+
+    html: Path
+    warnings: str
+
+    def page(self, name: str = "page") -> str:
+        return (self.html / "book" / f"{name}.html").read_text("utf-8")
+
+
+Build = Callable[..., Book]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    def built(page: str, report: list[dict[str, Any]] | None = None) -> Book:
+        source, html = tmp_path / "source", tmp_path / "html"
+        for name, text in {"index": INDEX, "part/one": ONE, "page": f"# Page\n\n{page}\n"}.items():
+            path = source / "book" / f"{name}.md"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+        if report is not None:
+            (source / "execution.json").write_text(json.dumps(report), "utf-8")
+        warnings = io.StringIO()
+        with docutils_namespace():
+            app = Sphinx(
+                str(source),
+                None,
+                str(html),
+                str(tmp_path / "doctrees"),
+                "html",
+                confoverrides=CONFIG,
+                status=None,
+                warning=warnings,
+            )
+            app.build()
+        return Book(html, warnings.getvalue())
+
+    return built
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put other entries and measurements in the ledger's place."""
+
+    def replaced(entries: list[Formula], measured: list[Measurement]) -> None:
+        monkeypatch.setattr(formulas, "LEDGER", tuple(entries))
+        monkeypatch.setattr(formulas, "measure", lambda: measured)
+
+    return replaced
+
+
+def known() -> Formula:
+    function = "course_lib.convolution.conv2d"
+    return Formula("one-known", "a is b", function, "the twin", pairs=lambda *_: iter(()))
+
+
+def text(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+# --- the formula ledger -------------------------------------------------------------------------
+
+LEDGER = "```{formula-ledger}\n```"
+
+
+def test_the_ledger_shows_each_equation_and_what_stands_behind_it(
+    build: Build, ledger: Callable[..., None]
+) -> None:
+    ledger(
+        [known(), Formula("one-named", "c is d")],
+        [Measurement("one-known", "cpu", 3.4e-16, 20), Measurement("one-known", "cuda", 0.0, 20)],
+    )
+    book = build(LEDGER)
+    page = book.page()
+    assert book.warnings == ""
+    assert 'href="part/one.html#equation-one-known"' in page
+    assert page.index("a = b") < page.index("c = d")
+    assert "3 × 10 −16 on CPU, 20 cases, 0 on CUDA, 20 cases" in text(page)
+    assert "the twin" in page
+    assert "A definition" in page
+    assert re.search(
+        r'href="https://github\.com/somebody/something/blob/main/course_lib/convolution\.py#L\d+">'
+        r'<code[^>]*><span class="pre">conv2d</span>',
+        page,
+    )
+    assert "mathjax/tex-chtml.js" in page  # though the page's own text has no formula
+
+
+def test_the_ledger_names_the_line_of_the_function(
+    build: Build, ledger: Callable[..., None]
+) -> None:
+    ledger([known()], [])
+    line = int(re.search(r"convolution\.py#L(\d+)", build(LEDGER).page())[1])
+    source = Path(formulas.__file__).parents[1] / "convolution.py"
+    assert source.read_text("utf-8").splitlines()[line - 1].startswith("def conv2d(")
+
+
+@pytest.mark.parametrize("error", [1e-9, float("nan"), float("inf")])
+def test_an_error_above_the_tolerance_is_a_warning(
+    error: float, build: Build, ledger: Callable[..., None]
+) -> None:
+    ledger([known()], [Measurement("one-known", "cpu", error, 20)])
+    assert f"expected an error of at most 1e-10, got {error:g} on cpu" in build(LEDGER).warnings
+
+
+def test_an_entry_without_its_equation_is_a_warning(
+    build: Build, ledger: Callable[..., None]
+) -> None:
+    ledger([Formula("one-missing", "nothing")], [])
+    assert "formula one-missing: expected an equation of this label" in build(LEDGER).warnings
+
+
+@pytest.mark.parametrize(
+    ("error", "written"),
+    [(0.0, "0"), (2.34e-16, "2 × 10−16"), (9.6e-11, "1 × 10−10"), (float("inf"), "inf")],
+)
+def test_errors_are_written_as_powers_of_ten(error: float, written: str) -> None:
+    assert "".join(node.astext() for node in course_site.format_error(error)) == written
+
+
+# --- execution times ----------------------------------------------------------------------------
+
+TIMES = "```{execution-times}\n```"
+
+
+def run(seconds: float, *, cached: bool = False) -> dict[str, Any]:
+    return {
+        "document": "book/part/one",
+        "seconds": seconds,
+        "status": "ok",
+        "cached": cached,
+        "peak_mib": 512.3,
+        "budget_s": 60.0,
+    }
+
+
+def test_execution_times_are_listed_and_summed(build: Build) -> None:
+    book = build(TIMES, [run(12.34), run(20.0, cached=True), run(75.0)])
+    assert book.warnings == ""
+    words = text(book.page())
+    assert "One 12.3 s 60 s 512 MiB ran in this build" in words
+    assert "One 20.0 s 60 s 512 MiB unchanged, kept from an earlier build" in words
+    assert "One 75.0 s 60 s 512 MiB ran in this build, over its budget" in words
+    assert "Together 107.3 s 180 s 512 MiB at most 2 of 3 ran in this build" in words
+    assert 'href="part/one.html"' in book.page()
+
+
+def test_a_table_has_headers_for_rows_and_columns(build: Build) -> None:
+    page = build(TIMES, [run(1.0)]).page()
+    table = page[page.index("<table") : page.index("</table>")]
+    assert len(re.findall(r'<th class="head', table)) == 5
+    assert len(re.findall(r'<th class="stub"', table)) == 2
+
+
+def test_without_a_report_the_page_says_so(build: Build) -> None:
+    assert "built without the project" in text(build(TIMES).page())
+
+
+# --- the map, and facts -------------------------------------------------------------------------
+
+
+def test_the_map_links_what_stands(build: Build) -> None:
+    book = build('```{chapter-map}\nPart:\n  one: [First, "it is"]\n  two: [Next, "to be"]\n```')
+    assert book.warnings == ""
+    standing, coming = re.findall(r"<li.*?</li>", book.page()[book.page().index("chapter-map") :])[
+        :2
+    ]
+    assert 'href="part/one.html"' in standing
+    assert text(standing).split() == ["First", "it", "is"]
+    assert 'class="coming"' in coming
+    assert "href" not in coming
+
+
+def test_a_table_without_column_names_has_row_headers(build: Build) -> None:
+    page = build("| | |\n|---|---|\n| Time | an hour |\n\n| a | b |\n|---|---|\n| c | d |").page()
+    facts, other = re.findall(r"<table.*?</table>", page, re.DOTALL)
+    assert "<thead>" not in facts
+    assert re.search(r'<th class="stub"><p>Time', facts)
+    assert "<thead>" in other
+    assert "stub" not in other
+
+
+# --- what is shipped ----------------------------------------------------------------------------
+
+
+def test_only_named_files_are_shipped(build: Build) -> None:
+    static = build("").html / "_static"
+    mathjax = {p.relative_to(static / "mathjax").as_posix() for p in static.rglob("mathjax/**/*.*")}
+    assert mathjax == set(course_site.MATHJAX_FILES)
+    for pattern in course_site.UNUSED_ASSETS:
+        assert list(static.glob(pattern)) == []
+
+
+def test_the_root_leads_on(build: Build) -> None:
+    page = (build("").html / "index.html").read_text("utf-8")
+    assert 'content="0; url=book/index.html"' in page
+    assert "<title>A tiny book</title>" in page
