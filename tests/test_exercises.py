@@ -88,11 +88,11 @@ def test_accepts_right_answers(label: str, answer: Any) -> None:
 
 
 @every_exercise
-@pytest.mark.parametrize("seed", SEEDS)
-def test_recognises_its_mistakes(exercise: Exercise, seed: int) -> None:
-    for mistake in exercise.mistakes:
-        result = exercise(mistake.answer, seed=seed)
-        assert (result.verdict, result.hint) == (WRONG, mistake.hint)
+def test_recognises_its_mistakes(exercise: Exercise) -> None:
+    for seed in SEEDS:
+        for mistake in exercise.mistakes:
+            result = exercise(mistake.answer, seed=seed)
+            assert (result.verdict, result.hint) == (WRONG, mistake.hint)
 
 
 @pytest.mark.parametrize(("label", "wrong"), table("WRONG_ANSWERS"))
@@ -121,13 +121,13 @@ STUBS = [
 
 
 @every_exercise
-@pytest.mark.parametrize("stub", STUBS)
-def test_knows_a_stub(exercise: Exercise, stub: Any) -> None:
-    result = exercise(stub)
-    if callable(stub) and exercise.cases is None:
-        assert (result.verdict, result.expected) == (WRONG, "a value")
-    else:
-        assert (result.verdict, result.hint) == (TODO, "")
+def test_knows_a_stub(exercise: Exercise) -> None:
+    for stub in STUBS:
+        result = exercise(stub)
+        if callable(stub) and exercise.cases is None:
+            assert (result.verdict, result.expected) == (WRONG, "a value")
+        else:
+            assert (result.verdict, result.hint) == (TODO, "")
 
 
 class _Hostile:
@@ -170,9 +170,10 @@ VALUES = [
 
 
 @every_exercise
-@pytest.mark.parametrize("value", VALUES, ids=range(len(VALUES)))
-def test_no_answer_is_too_strange(exercise: Exercise, value: Any) -> None:
-    answers = [value] if exercise.cases is None else [value, lambda *arguments: value]
+def test_no_answer_is_too_strange(exercise: Exercise) -> None:
+    answers = list(VALUES)
+    if exercise.cases is not None:
+        answers += [lambda *arguments, value=value: value for value in VALUES]
     for answer in answers:
         result = exercise(answer)
         assert result.verdict == WRONG

@@ -228,7 +228,7 @@ def has_the_nine_parts(book: Book) -> Iterator[str]:
 
 
 _EXERCISE = re.compile(r"^:{3,}\{exercise\} \S.*?^:label: (\S+)$", re.M | re.S)
-_SOLUTION = re.compile(r"^:{3,}\{solution\} (\S+)\n:class: dropdown$", re.M)
+_SOLUTION = re.compile(r"^:{3,}\{solution-start\} (\S+)\n:class: dropdown$", re.M)
 
 
 def _checked_by(cell: Cell, book: Book) -> str | None:
@@ -272,14 +272,15 @@ def has_whole_exercises(book: Book) -> Iterator[str]:
             ("markdown", "solution"),
             ("code", "solution"),
             ("code", "check", "solution"),
+            ("markdown", "solution"),
         ]
         if shape != wanted:
             yield (
-                f"{label}: expected statement, stub, check, solution, its code, check again;"
+                f"{label}: expected statement, stub, check, solution, its code, check again, its end;"
                 f" got {shape}"
             )
             continue
-        _, stub, check, solution, answer, again = tagged[start:end]
+        _, stub, check, solution, answer, again, last = tagged[start:end]
         if "..." not in text(stub):
             yield f"{label}: expected a stub with an ellipsis to replace"
         if "..." in text(answer):
@@ -291,8 +292,10 @@ def has_whole_exercises(book: Book) -> Iterator[str]:
         solved = _SOLUTION.search(text(solution))
         if solved is None or solved[1] != label:
             yield f"{label}: expected its solution, in a dropdown"
-        if "hide-input" not in tags(answer):
-            yield f"{label}: expected the solution's code to be hidden at first"
+        if "{solution-end}" not in text(last):
+            yield f"{label}: expected an end of its solution"
+        if not answer["metadata"].get("jupyter", {}).get("source_hidden"):
+            yield f"{label}: expected the solution's code to be hidden at first in JupyterLab"
     if len(labels) < 4:
         yield f"expected at least four exercises, got {len(labels)}"
     known = [exercise.label for exercise in book.exercises.values()]
@@ -492,7 +495,7 @@ SPOILT: list[tuple[Callable[[Book], Iterator[str]], Callable[[dict[str, Any]], A
     ),
     (
         has_whole_exercises,
-        replace_in("ex-edges-solution", "{solution} ex-convolution-edges", "{solution} ex-other"),
+        replace_in("ex-edges-solution", "} ex-convolution-edges", "} ex-other"),
         "ex-convolution-edges: expected its solution",
     ),
     (
@@ -505,7 +508,17 @@ SPOILT: list[tuple[Callable[[Book], Iterator[str]], Callable[[dict[str, Any]], A
         replace_in("ex-edges-solution-check", "my_edges", "my_other"),
         "expected the same check before and after",
     ),
-    (has_whole_exercises, replace_in("ex-edges-stub", "...", "return image"), "expected a stub"),
+    (
+        has_whole_exercises,
+        replace_in("ex-edges-solution-end", "{solution-end}", "{note}"),
+        "expected an end of its solution",
+    ),
+    (
+        has_whole_exercises,
+        with_("ex-edges-solution-code", metadata={"tags": ["solution"]}),
+        "expected the solution's code to be hidden",
+    ),
+    (has_whole_exercises, replace_in("ex-edges-stub", "...", "image"), "expected a stub"),
     (has_whole_exercises, with_("imports", metadata={"tags": ["solution"]}), "belongs to no"),
 ]
 

@@ -23,7 +23,7 @@ from tree import ROOT, chapters, copy_tree
 
 PYTHON3 = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
 EXERCISE = ":::{{exercise}} Double it\n:label: ex-small-{0}\n\nWrite `{0}(x)`.\n:::"
-SOLUTION = ":::{{solution}} ex-small-{0}\n:class: dropdown\n\nThe secret of {0}.\n:::"
+SOLUTION = ":::{{solution-start}} ex-small-{0}\n:class: dropdown\n:::\n\nThe secret of {0}."
 
 
 def code(source: str, *tags: str) -> NotebookNode:
@@ -50,8 +50,9 @@ def small_chapter() -> NotebookNode:
             code(stub, "exercise"),
             code(f"check_{name}({name})", "check"),
             new_markdown_cell(SOLUTION.format(name), metadata={"tags": ["solution"]}),
-            code(answer, "solution", "hide-input"),
+            code(answer, "solution"),
             code(f"check_{name}({name})", "solution", "check"),
+            new_markdown_cell(":::{solution-end}\n:::", metadata={"tags": ["solution"]}),
         ]
     cells.append(code("last = 'kept'", "hide-output"))
     return new_notebook(
@@ -65,7 +66,8 @@ def answered(chapter: NotebookNode, *, only: int | None = None) -> NotebookNode:
     answers = [
         cell.source
         for cell in chapter.cells
-        if {"solution", "hide-input"} <= set(cell.metadata.get("tags", []))
+        if cell.cell_type == "code"
+        and {"solution", "check"} & set(cell.metadata.get("tags", [])) == {"solution"}
     ]
     stubs = [cell for cell in notebook.cells if "exercise" in cell.metadata.get("tags", [])]
     for stub, answer in list(zip(stubs, answers, strict=True))[:only]:
@@ -80,25 +82,6 @@ def run(notebook: NotebookNode, folder: Path) -> None:
 # --- what is left out -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("markdown", "left"),
-    [
-        ("plain text", "plain text"),
-        (":::{solution} ex-a\n:class: dropdown\n\ntext\n:::", ""),
-        ("before\n\n:::{solution} ex-a\ntext\n:::\n\nafter", "before\n\n\nafter"),
-        ("```{solution} ex-a\ntext\n```\nafter", "after"),
-        ("::::{solution} ex-a\n:::{note}\ninner\n:::\nstill\n::::\nafter", "after"),
-        (":::{solution} ex-a\n```python\nx = 1\n```\nstill\n:::\nafter", "after"),
-        ("::: {solution} ex-a\ntext\n:::", ""),
-        (":::{solution} a\none\n:::\nkept\n:::{solution} b\ntwo\n:::", "kept"),
-        (":::{exercise} A\n:label: ex-a\n:::", ":::{exercise} A\n:label: ex-a\n:::"),
-        (":::{dropdown} More\ntext\n:::", ":::{dropdown} More\ntext\n:::"),
-    ],
-)  # fmt: skip
-def test_solution_blocks_go_and_the_rest_stays(markdown: str, left: str) -> None:
-    assert student.without_solutions(markdown) == left
-
-
 def test_a_chapter_without_its_solutions() -> None:
     chapter = small_chapter()
     before = nbformat.writes(chapter)
@@ -111,9 +94,10 @@ def test_a_chapter_without_its_solutions() -> None:
     assert notebook.metadata == chapter.metadata
 
 
-def test_a_solution_that_nobody_tagged_goes_too() -> None:
+def test_a_solution_that_nobody_tagged_is_an_error() -> None:
     chapter = new_notebook(cells=[new_markdown_cell("Text.\n\n" + SOLUTION.format("one"))])
-    assert [cell.source for cell in student.student_notebook(chapter).cells] == ["Text."]
+    with pytest.raises(ValueError, match="expected the tag 'solution'"):
+        student.student_notebook(chapter)
 
 
 def test_what_nbgrader_is_told() -> None:
@@ -155,7 +139,7 @@ def test_a_muddled_exercise_is_refused(cells: list[NotebookNode]) -> None:
 def test_every_chapter_has_an_edition(path: Path) -> None:
     chapter = nbformat.read(path, as_version=4)
     notebook = student.student_notebook(chapter)
-    assert "{solution}" not in nbformat.writes(notebook)
+    assert "{solution" not in nbformat.writes(notebook)
     tagged = [set(cell.metadata.get("tags", [])) for cell in notebook.cells]
     assert not any("solution" in tags for tags in tagged)
     source = "\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")

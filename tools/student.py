@@ -28,24 +28,6 @@ TOP = "from-formula-to-picture"
 _EXERCISE = re.compile(
     r"^(?::{3,}|`{3,})\{exercise\}.*\n(?:[ \t]*:.*\n)*?[ \t]*:label:\s*(\S+)", re.M
 )
-_FENCE = re.compile(r"(:{3,}|`{3,})\s*(.*)")
-
-
-def without_solutions(markdown: str) -> str:
-    """Return a cell's text without its ``{solution}`` blocks, whatever they hold."""
-    kept: list[str] = []
-    closing = ""
-    for line in markdown.splitlines():
-        fence = _FENCE.match(line)
-        if closing:
-            # A block ends at a bare fence of its own kind, at least as long as the opening one.
-            if fence and fence[1].startswith(closing) and not fence[2]:
-                closing = ""
-        elif fence and fence[2].startswith("{solution}"):
-            closing = fence[1]
-        else:
-            kept.append(line)
-    return "\n".join(kept).strip()
 
 
 def student_notebook(chapter: NotebookNode) -> NotebookNode:
@@ -55,7 +37,8 @@ def student_notebook(chapter: NotebookNode) -> NotebookNode:
     worth one point. Both are named after the exercise's label.
 
     Raises:
-        ValueError: if a stub or a check does not follow an exercise, or is its second one.
+        ValueError: if a stub or a check does not follow an exercise, or is its second one, or if
+            a solution is not tagged as one.
     """
     notebook = nbformat.from_dict(chapter)
     notebook.cells = list(_student_cells(notebook.cells))
@@ -69,11 +52,12 @@ def _student_cells(cells: list[NotebookNode]) -> Iterator[NotebookNode]:
         tags = cell.metadata.get("tags", [])
         if "solution" in tags:
             continue
-        if cell.cell_type == "markdown" and cell.source:
+        if cell.cell_type == "markdown":
             label = (_EXERCISE.findall(cell.source) or [label])[-1]
-            cell.source = without_solutions(cell.source)
-            if not cell.source:
-                continue
+            if "{solution" in cell.source:
+                raise ValueError(
+                    f"cell {cell.id}: expected the tag 'solution' on a cell with a solution"
+                )
         if "exercise" in tags or "check" in tags:
             is_check = "check" in tags
             grade_id = f"{label}-check" if is_check else label

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_lib import convolution as conv
 from course_lib.checking import describe, expect_shape, expect_tensor
 from course_lib.figures import Figure, asset, encode_image, figure
 
@@ -54,7 +55,8 @@ def kernel_stepper(image: Tensor, kernels: Mapping[str, Tensor] | None = None) -
 def receptive_field(image: Tensor | None = None) -> Figure:
     """Stack layers and see which pixels of the input one output unit depends on.
 
-    Without padding, r grows by ``(k − 1) · d · j`` in each layer and the jump j by a factor s.
+    The layers have no padding. Each adds ``(k − 1) · d · j`` to the field's size r and multiplies
+    the jump j by its stride s, as in `course_lib.convolution.receptive_field`.
 
     Args:
         image: ``Tensor[H, W]`` or ``Tensor[1, H, W]``, floating, in [0, 1], 32 to 96 pixels a
@@ -95,38 +97,41 @@ def scale_space(image: Tensor) -> Figure:
         asset("scale_space.js"),
         {"image": encode_image(image, minimum=64, maximum=192)},
         "Edges at the scale you choose",
-        "Widen the filter and see fine edges vanish. Raise the stride to keep fewer outputs.",
+        "Widen the filter beyond σ = 2 and see fine edges vanish. "
+        "Raise the stride to keep fewer outputs.",
     )
 
 
 def _classic_kernels() -> list[tuple[str, Tensor]]:
-    """The classic kernels of size 3 and 5, from binomial smoothing and its differences."""
-    named = []
-    for size in (3, 5):
-        centre = torch.zeros(size, dtype=torch.float64)
-        centre[size // 2] = 1
-        smooth = _binomial(size - 1)
-        slope = _central_difference(_binomial(size - 3))
-        identity = torch.outer(centre, centre)
-        blur = torch.outer(smooth, smooth) / smooth.sum() ** 2
-        if size == 3:
-            bend = smooth - 4 * centre  # 1, −2, 1
-            laplacian = torch.outer(bend, centre) + torch.outer(centre, bend)
-            sharpen = identity - laplacian
-        else:
-            bend = _central_difference(_central_difference(torch.ones(1, dtype=torch.float64)))
-            laplacian = torch.outer(bend, smooth) + torch.outer(smooth, bend)
-            sharpen = 2 * identity - blur
-        named += [
-            ("identity", identity),
-            ("box blur", torch.full_like(identity, 1 / size**2)),
-            ("Gaussian blur", blur),
-            ("sharpen", sharpen),
-            ("Sobel x", torch.outer(smooth, slope)),
-            ("Sobel y", torch.outer(slope, smooth)),
-            ("Laplacian", laplacian),
-        ]
-    return named
+    """The classic kernels of size 3 and 5; the blurs are binomial, with whole weights."""
+    small = {
+        "identity": conv.identity_kernel(3),
+        "box blur": conv.box_kernel(3),
+        "Gaussian blur": _blur(3),
+        "sharpen": conv.sharpen_kernel(),
+        "Sobel x": conv.sobel_kernel("x"),
+        "Sobel y": conv.sobel_kernel("y"),
+        "Laplacian": conv.laplacian_kernel(),
+    }
+    smooth, slope = _binomial(4), _central_difference(_binomial(2))
+    bend = _central_difference(_central_difference(_binomial(0)))  # 1, 0, −2, 0, 1
+    identity, blur = conv.identity_kernel(5), _blur(5)
+    large = {
+        "identity": identity,
+        "box blur": conv.box_kernel(5),
+        "Gaussian blur": blur,
+        "sharpen": 2 * identity - blur,
+        "Sobel x": torch.outer(smooth, slope),
+        "Sobel y": torch.outer(slope, smooth),
+        "Laplacian": torch.outer(bend, smooth) + torch.outer(smooth, bend),
+    }
+    return [*small.items(), *large.items()]
+
+
+def _blur(size: int) -> Tensor:
+    """The binomial kernel of that size, which sums to 1."""
+    taps = _binomial(size - 1)
+    return torch.outer(taps, taps) / taps.sum() ** 2
 
 
 def _binomial(order: int) -> Tensor:

@@ -59,9 +59,9 @@ function decimal(value, digits) {
   return value < 0 && Number(text) !== 0 ? `−${text}` : text;
 }
 
-/** A whole number with thin spaces between thousands. */
+/** A whole number with commas between thousands. */
 function grouped(value) {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+  return value.toLocaleString("en-US");
 }
 
 /** Keep `value` within `low` and `high`. */

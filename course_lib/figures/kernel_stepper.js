@@ -57,6 +57,17 @@ const core = {
     });
     return { ...kernel, size, numerators };
   },
+
+  /** A number in words that `number` reads again: four decimals at most, a true minus sign. */
+  written(value) {
+    return String(Number(value.toFixed(4))).replaceAll("-", "−");
+  },
+
+  /** The number that was typed, to four decimals, with either minus sign; NaN if it is none. */
+  number(text) {
+    const plain = text.trim().replaceAll("−", "-");
+    return plain === "" ? NaN : Number(Number(plain).toFixed(4));
+  },
 };
 
 const OWN = "your own";
@@ -174,15 +185,9 @@ function build(kit, data) {
   const kernelTable = element("tbody");
   const productTable = element("tbody");
   const kernelTitle = element("span");
-  const divisor = element("input", {
-    type: "number",
-    step: "any",
-    "aria-label": "divisor",
-    onchange: edit,
-  });
-  const terms = element("span");
-  const value = element("strong");
-  const division = element("span", { class: "divide" }, "÷ ", divisor, " = ", value);
+  const divisor = numberBox({ id: "divisor" });
+  const sumLine = element("p");
+  const quotient = element("span");
   const block = (caption, cells) => element("table", {}, element("caption", {}, caption), cells);
   const joined = (sign, table) =>
     element(
@@ -202,13 +207,13 @@ function build(kit, data) {
       ...Object.values(sliders).map((s) => s.node),
       flip.node,
     ),
+    element("div", { class: "buttons" }, step, back, play, finish, reset),
     element(
       "div",
       { class: "stage" },
       element("div", { class: "panel" }, photoCaption, photo.node),
       element("div", { class: "panel" }, resultCaption, result.node, ramp, ends),
     ),
-    element("div", { class: "buttons" }, step, back, play, finish, reset),
     element(
       "div",
       { class: "arithmetic" },
@@ -216,7 +221,12 @@ function build(kit, data) {
       joined("×", block(kernelTitle, kernelTable)),
       joined("=", block("products", productTable)),
     ),
-    element("p", {}, terms, " ", division),
+    element(
+      "div",
+      {},
+      sumLine,
+      element("p", {}, element("label", { for: "divisor" }, "divide by"), divisor, quotient),
+    ),
     element("div", {}, sizeLine, codeLine),
   );
 
@@ -228,16 +238,31 @@ function build(kit, data) {
     recompute();
   }
 
-  function edit() {
-    const inputs = [...kernelTable.querySelectorAll("input")];
-    const senseless = [...inputs, divisor].some((input) => input.value === "");
-    if (senseless || Number(divisor.value) === 0) return;
-    const edited = {
-      ...state.kernel,
-      numerators: inputs.map((input) => Number(input.value)),
-      divisor: Number(divisor.value),
+  /** A box for a number of either sign: `type="number"` would show a hyphen for a minus. */
+  function numberBox(attributes) {
+    const nudge = (event) => {
+      const by = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+      if (by === undefined) return;
+      event.preventDefault();
+      event.target.value = core.written(core.number(event.target.value) + by);
+      edit();
     };
-    changeKernel(OWN, state.flipped ? core.flip(edited) : edited);
+    const box = { type: "text", class: "number", autocomplete: "off" };
+    return element("input", { ...box, onchange: edit, onkeydown: nudge, ...attributes });
+  }
+
+  /** Take the numbers as they stand in the boxes, or put the last good ones back and say why. */
+  function edit() {
+    const boxes = [...kernelTable.querySelectorAll("input")];
+    const numerators = boxes.map((box) => core.number(box.value));
+    const by = core.number(divisor.value);
+    if (by !== 0 && [...numerators, by].every(Number.isFinite)) {
+      const edited = { ...state.kernel, numerators, divisor: by };
+      changeKernel(OWN, state.flipped ? core.flip(edited) : edited);
+    } else {
+      showKernel(applied());
+      kit.announce(by === 0 ? "The divisor must not be 0." : "Every box must hold a number.");
+    }
   }
 
   function recompute() {
@@ -457,13 +482,7 @@ function build(kit, data) {
     const k = kernel.size;
     if (kernelTable.rows.length !== k) {
       const cell = (i, j) =>
-        element("input", {
-          type: "number",
-          step: "any",
-          "aria-label": `weight, row ${i + 1}, column ${j + 1}`,
-          onchange: edit,
-          required: true,
-        });
+        numberBox({ "aria-label": `weight, row ${i + 1}, column ${j + 1}` });
       kernelTable.replaceChildren(
         ...Array.from({ length: k }, (_, i) =>
           element("tr", {}, ...Array.from({ length: k }, (_, j) => element("td", {}, cell(i, j)))),
@@ -471,9 +490,9 @@ function build(kit, data) {
       );
     }
     kernelTable.querySelectorAll("input").forEach((input, at) => {
-      input.value = String(Number(kernel.numerators[at].toFixed(4)));
+      input.value = core.written(kernel.numerators[at]);
     });
-    divisor.value = String(Number(kernel.divisor.toFixed(4)));
+    divisor.value = core.written(kernel.divisor);
     kernelTitle.textContent = state.flipped ? "kernel, flipped" : "kernel";
   }
 
@@ -483,8 +502,10 @@ function build(kit, data) {
       decimal(product, places).replace(/^−?/, (minus) => (minus ? "− " : "+ ")),
     );
     const line = signed.join(" ").replace(/^\+ /, "").replace(/^− /, "−");
-    terms.textContent = `${line} = ${decimal(sum, places)}`;
-    value.textContent = said(result);
+    const total = decimal(sum, places);
+    const by = state.kernel.divisor;
+    sumLine.textContent = `${line} = ${total}`;
+    quotient.textContent = by === 1 ? "" : `${total} ÷ ${core.written(by)} = ${said(result)}`;
   }
 
   function showScale({ signed, limit, paint }) {
@@ -559,8 +580,9 @@ function build(kit, data) {
       ? formula("output size", image.height)
       : `${formula("height", image.height)};  ${formula("width", image.width)}`;
     const weight = state.flipped ? "weight.flip(-2, -1)" : "weight";
+    const share = kernel.divisor === 1 ? weight : `${weight} / ${kernel.divisor}`;
     const settings = `stride=${stride}, padding=${padding}, dilation=${dilation}`;
-    codeLine.textContent = `F.conv2d(image, ${weight}, ${settings})`;
+    codeLine.textContent = `F.conv2d(image, ${share}, ${settings})`;
 
     kit.publish({
       kernel: state.name.replaceAll(" ", "_"),
@@ -596,8 +618,19 @@ const STYLE = `
   caption { padding-bottom: 3px; color: var(--quiet); font-size: 14px; text-align: left; }
   td { min-width: 42px; height: 31px; padding: 0 3px; font-size: 13px; text-align: center; }
   td:has(input) { padding: 0; border: 1px solid var(--line); }
-  td input[type="number"] { width: 42px; border: 0; border-radius: 0; font-size: 13px; }
-  td input[type="number"]:focus-visible { outline-offset: -3px; }
-  .divide { white-space: nowrap; }
-  .divide input[type="number"] { width: 52px; margin: 0 2px; }
+  td .number { width: 42px; border: 0; border-radius: 0; font-size: 13px; }
+  td .number:focus-visible { outline-offset: -3px; }
+  #divisor { width: 60px; margin: 0 14px 0 6px; }
+  /* On a phone the buttons, both pictures and the sum must fit on one screen. */
+  @container (max-width: 460px) {
+    .stage { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px; }
+    .stage .panel { grid-template-rows: 1fr auto; }
+    .stage .caption { align-self: end; line-height: 1.3; }
+    .buttons { gap: 6px; }
+    .buttons button { padding: 3px 8px; }
+    .arithmetic, .joined { gap: 4px; }
+    .sign { font-size: 16px; }
+    td { min-width: 30px; height: 27px; padding: 0 1px; font-size: 12px; }
+    td .number { width: 30px; min-height: 26px; font-size: 12px; }
+  }
 `;

@@ -12,17 +12,21 @@ const core = {
   },
 
   /**
-   * For the input and after each layer: the field's extent r, the jump j between neighbours, and
-   * the centre of the first unit's field, in pixels counted from 0.
+   * For the input and after each layer: the field's size r and the jump j between neighbours, in
+   * pixels. Without padding, unit u sees pixels from u·j on.
    */
   growth(layers) {
-    const levels = [{ field: 1, jump: 1, start: 0 }]; // start: the centre of unit 0's field
+    const levels = [{ size: 1, jump: 1 }];
     for (const { kernel, stride, dilation } of layers) {
-      const { field, jump, start } = levels[levels.length - 1];
-      const reach = (kernel - 1) * dilation * jump;
-      levels.push({ field: field + reach, jump: jump * stride, start: start + reach / 2 });
+      const { size, jump } = levels[levels.length - 1];
+      levels.push({ size: size + (kernel - 1) * dilation * jump, jump: jump * stride });
     }
     return levels;
+  },
+
+  /** The middle of what a unit sees, in pixels counted from 0. */
+  middle({ size, jump }, unit) {
+    return unit * jump + (size - 1) / 2;
   },
 
   /** The units of every level, input first, that the given output unit depends on. */
@@ -36,6 +40,11 @@ const core = {
       levels.unshift([...below].sort((a, b) => a - b));
     }
     return levels;
+  },
+
+  /** What the diagram calls its rows, from the input up. */
+  rowNames(layers) {
+    return ["pixels", ...layers.slice(1).map((_, at) => `layer ${at + 1}`), "output"];
   },
 
   /** Weights between one input and one output channel of every convolution; pooling has none. */
@@ -59,6 +68,8 @@ const PRESETS = {
 const OWN = "your own";
 const LIMITS = { kernel: [1, 11], stride: [1, 4], dilation: [1, 4] };
 const MOST_LAYERS = 5;
+const FULL = "Five layers at most.";
+const MARGIN = 54; // left of the diagram: room for the names of its rows
 
 function build(kit, data) {
   const image = data.image
@@ -78,6 +89,7 @@ function build(kit, data) {
   const add = kit.button("Add a layer", () => {
     if (state.layers.length < MOST_LAYERS) change([...state.layers, conv(3)]);
   });
+  const limit = element("span", { class: "quiet", role: "status" });
   const table = element("tbody");
   const unit = kit.slider("Output unit (column)", { min: 0, max: 1 }, (column) => {
     state.column = column;
@@ -85,7 +97,13 @@ function build(kit, data) {
   });
   const caption = element("p", { class: "caption" });
   const picture = kit.canvas(image.width / image.height, drawPicture, { touch, key });
-  const cone = kit.canvas(2.4, drawCone, { touch: (x) => touch(x, null), key });
+  const cone = kit.canvas(2.4, drawCone, {
+    key,
+    touch(x) {
+      const width = cone.node.clientWidth;
+      touch((x * width - MARGIN) / (width - MARGIN), null);
+    },
+  });
   const bars = element("div", { class: "bars" });
   const heads = [
     ["layer", ""],
@@ -113,7 +131,7 @@ function build(kit, data) {
       element(
         "div",
         { class: "panel" },
-        element("div", { class: "pick" }, presets.node, add),
+        element("div", { class: "pick" }, presets.node, add, limit),
         element(
           "table",
           {},
@@ -123,7 +141,10 @@ function build(kit, data) {
         element(
           "p",
           { class: "quiet" },
-          "r: pixels from end to end of the field. j: pixels between the fields of neighbours.",
+          element("i", {}, "r"),
+          ": pixels from the first to the last that a unit can see. ",
+          element("i", {}, "j"),
+          ": pixels between what it sees and what its neighbour sees. No layer uses padding.",
         ),
         bars,
       ),
@@ -160,8 +181,9 @@ function build(kit, data) {
   }
 
   function touch(x, y) {
-    const { jump, start } = core.growth(state.layers).at(-1);
-    const nearest = (share, size) => Math.round((share * size - 0.5 - start) / jump);
+    const level = core.growth(state.layers).at(-1);
+    const nearest = (share, pixels) =>
+      Math.round((share * pixels - 0.5 - core.middle(level, 0)) / level.jump);
     place(y === null ? state.row : nearest(y, image.height), nearest(x, image.width));
   }
 
@@ -178,8 +200,8 @@ function build(kit, data) {
 
   function listLayers() {
     const levels = core.growth(state.layers);
-    const numbers = ({ field, jump }) =>
-      [field, jump].map((value) => element("td", { class: "number" }, String(value)));
+    const numbers = ({ size, jump }) =>
+      [size, jump].map((value) => element("td", { class: "figure" }, String(value)));
     const input = element(
       "tr",
       {},
@@ -211,6 +233,7 @@ function build(kit, data) {
       const onchange = () => input.reportValidity() && replace({ [name]: Number(input.value) });
       const input = element("input", {
         type: "number",
+        class: "number",
         min,
         max,
         required: true,
@@ -272,7 +295,7 @@ function build(kit, data) {
       }
     }
     if (!fits()) return;
-    const { field, jump } = core.growth(state.layers).at(-1);
+    const { size, jump } = core.growth(state.layers).at(-1);
     for (const [colour, line] of [
       ["paper", 5],
       ["mark", 2.5],
@@ -282,30 +305,30 @@ function build(kit, data) {
       context.strokeRect(
         state.column * jump * cell,
         state.row * jump * cell,
-        field * cell,
-        field * cell,
+        size * cell,
+        size * cell,
       );
     }
   }
 
   function drawCone(context, width, height) {
     const levels = core.growth(state.layers);
-    const spacing = width / image.width;
+    const spacing = (width - MARGIN) / image.width;
     const [top, bottom] = [16, height - 34];
-    const x = (level, at) => (levels[level].start + at * levels[level].jump + 0.5) * spacing;
+    const x = (level, at) => MARGIN + (core.middle(levels[level], at) + 0.5) * spacing;
     const y = (level) => bottom - ((bottom - top) * level) / state.layers.length;
     const reach = fits() ? core.reach(state.layers, state.column) : levels.map(() => []);
 
     const middle = fits()
-      ? clamp(Math.round(state.row * levels.at(-1).jump + levels.at(-1).start), 0, image.height - 1)
+      ? clamp(Math.round(core.middle(levels.at(-1), state.row)), 0, image.height - 1)
       : 0;
     const seen = new Set(reach[0]);
     for (let at = 0; at < image.width; at++) {
       context.fillStyle = `rgb(${grey(middle, at)})`;
-      context.fillRect(Math.round(at * spacing), bottom, Math.ceil(spacing), 14);
+      context.fillRect(Math.round(MARGIN + at * spacing), bottom, Math.ceil(spacing), 14);
       if (!seen.has(at)) continue;
       context.fillStyle = kit.colour("mark");
-      context.fillRect(at * spacing, bottom + 14, Math.max(spacing - 0.5, 0.5), 4);
+      context.fillRect(MARGIN + at * spacing, bottom + 14, Math.max(spacing - 0.5, 0.5), 4);
     }
 
     context.strokeStyle = kit.colour("accent");
@@ -338,23 +361,26 @@ function build(kit, data) {
       context.globalAlpha = 1;
     }
 
-    if (!fits()) return;
-    const { field } = levels.at(-1);
-    context.font = "600 13px system-ui, sans-serif";
-    const text = `r = ${field}`;
-    const half = context.measureText(text).width / 2 + 2;
+    const upright = "13px system-ui, sans-serif";
+    context.font = upright;
     context.fillStyle = kit.colour("ink");
-    context.textAlign = "center";
-    context.fillText(
-      text,
-      clamp(x(levels.length - 1, state.column), half, width - half),
-      height - 2,
-    );
+    core.rowNames(state.layers).forEach((name, level) => {
+      context.fillText(name, 0, y(level) + (level ? 5 : 12));
+    });
+
+    if (!fits()) return;
+    const text = ` = ${levels.at(-1).size}`;
+    const [symbol, rest] = ["r", text].map((part) => context.measureText(part).width);
+    const left = x(levels.length - 1, state.column) - (symbol + rest) / 2;
+    const from = clamp(left, MARGIN, width - symbol - rest - 2);
+    context.fillText(text, from + symbol, height - 2);
+    context.font = `italic ${upright}`;
+    context.fillText("r", from, height - 2);
   }
 
   // ---- What is shown
 
-  function showBars(stack, single, field) {
+  function showBars(stack, single, size) {
     const most = Math.max(stack, single);
     const bar = (label, value, accent) =>
       element(
@@ -367,30 +393,31 @@ function build(kit, data) {
         }),
       );
     bars.replaceChildren(
-      element("p", { class: "caption" }, "Weights from one channel to another"),
+      element("p", { class: "caption" }, "Weights (one channel in, one out)"),
       bar("this stack: ", stack, true),
-      bar(`one ${field} × ${field} kernel: `, single, false),
+      bar(`one ${size} × ${size} kernel: `, single, false),
     );
   }
 
   function show() {
-    const { field, jump, start } = core.growth(state.layers).at(-1);
+    const { size, jump } = core.growth(state.layers).at(-1);
     const [height, width] = [counts.height.at(-1), counts.width.at(-1)];
     presets.input.value = state.preset;
     kit.enable(add, state.layers.length < MOST_LAYERS);
+    limit.textContent = state.layers.length < MOST_LAYERS ? "" : FULL;
     unit.set(state.column, Math.max(width - 1, 0));
-    showBars(core.weights(state.layers), field ** 2, field);
+    showBars(core.weights(state.layers), size ** 2, size);
     caption.replaceChildren(
       element("strong", {}, "Input"),
       ` ${image.height} × ${image.width}, output ${height} × ${width}`,
     );
-    const span = (at) => `${at * jump} to ${at * jump + field - 1}`;
+    const span = (at) => `${at * jump} to ${at * jump + size - 1}`;
     const along = core.reach(state.layers, 0)[0].length;
-    const some = along < field ? `${along} × ${along} of the ` : "";
+    const some = along < size ? `${along} × ${along} of the ` : "";
     const sees = fits()
-      ? `Output unit (${state.row}, ${state.column}) sees ${some}${field} × ${field} pixels: ` +
+      ? `Output unit (${state.row}, ${state.column}) sees ${some}${size} × ${size} pixels: ` +
         `rows ${span(state.row)}, columns ${span(state.column)}.`
-      : `The field of ${grouped(field)} pixels is larger than the picture: ` +
+      : `The field of ${grouped(size)} pixels is larger than the picture: ` +
         "no unit sees a whole one. Take a layer away.";
     picture.describe(sees);
     cone.describe(
@@ -401,9 +428,8 @@ function build(kit, data) {
     kit.publish({
       preset: state.preset.replaceAll(" ", "_"),
       layers: state.layers.map((l) => `${l.kind}:${l.kernel},${l.stride},${l.dilation}`).join("+"),
-      field,
+      field: size,
       jump,
-      start,
       output: `${height}x${width}`,
       row: state.row,
       column: state.column,
@@ -422,8 +448,8 @@ const STYLE = `
   th, td { padding: 2px; text-align: left; font-weight: 400; }
   thead th { color: var(--quiet); font-size: 13px; }
   tbody tr { border-top: 1px solid var(--line); height: 36px; }
-  td.number, thead th:nth-child(n + 6) { text-align: right; padding-right: 6px; }
-  td input[type="number"] { width: 40px; }
+  td.figure, thead th:nth-child(n + 6) { text-align: right; padding-right: 6px; }
+  td .number { width: 40px; }
   td select { min-width: 66px; padding: 2px 0; }
   button.remove { width: 28px; padding: 0; border: 0; color: var(--quiet); }
   .cone canvas { min-height: 220px; }
@@ -438,8 +464,8 @@ const STYLE = `
     thead th { font-size: 12px; text-align: center; }
     .word { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
     th, td { padding: 1px; }
-    td.number { padding: 0 2px 0 4px; }
-    td input[type="number"] { width: 31px; }
+    td.figure { padding: 0 2px 0 4px; }
+    td .number { width: 31px; }
     td select { min-width: 56px; padding: 0; font-size: 13px; }
   }
 `;

@@ -109,6 +109,7 @@ const [LEAST, MOST] = [0.5, 8];
 const STRIDES = [1, 2, 4, 8];
 const THRESHOLD = 0.04; // of the range black to white, after the factor σ
 const PLOT = 0.92; // of the diagram's height; the rest shows the row itself
+const MARGIN = 44; // left of the diagram: room for its labels
 const VIEWS = {
   smooth: "smoothed",
   across: "change across",
@@ -164,13 +165,18 @@ function build(kit, data) {
   const cost = element("p", { class: "caption" });
 
   kit.body.append(
-    element("style", {}, STYLE),
     element("div", { class: "controls" }, sigma.node, stride.node, view.node, row.node),
     element(
       "div",
-      { class: "stage pair" },
+      { class: "stage" },
       element("div", { class: "panel" }, photoCaption, photo.node),
       element("div", { class: "panel" }, responseCaption, response.node),
+    ),
+    element(
+      "p",
+      { class: "caption" },
+      "An edge is an output whose strength, σ times the change of grey per pixel (0 is black, " +
+        `1 is white), is at least ${THRESHOLD} and a maximum across the edge.`,
     ),
     element("div", { class: "panel" }, printCaption, fingerprint.node),
     cost,
@@ -280,14 +286,14 @@ function build(kit, data) {
   }
 
   function drawFingerprint(context, width, height) {
-    const cell = width / image.width;
+    const cell = (width - MARGIN) / image.width;
     const bottom = PLOT * height;
     const tall = bottom / (STEPS + 1);
     context.fillStyle = kit.colour("soft");
-    context.fillRect(0, 0, width, bottom);
+    context.fillRect(MARGIN, 0, width - MARGIN, bottom);
     for (let x = 0; x < image.width; x++) {
       context.fillStyle = `rgb(${grey(image.values[state.row * image.width + x])})`;
-      context.fillRect(Math.round(x * cell), bottom, Math.ceil(cell), height - bottom);
+      context.fillRect(Math.round(MARGIN + x * cell), bottom, Math.ceil(cell), height - bottom);
     }
     print.levels.forEach((found, step) => {
       const [top, under] = [
@@ -296,23 +302,20 @@ function build(kit, data) {
       ];
       for (const [x, strength] of found) {
         context.fillStyle = kit.colour(strength < 0 ? "negative" : "positive");
-        context.fillRect(x * cell, top, Math.max(cell, 2), under - top);
+        context.fillRect(MARGIN + x * cell, top, Math.max(cell, 2), under - top);
       }
     });
     context.strokeStyle = kit.colour("ink");
     context.lineWidth = 1.5;
     context.beginPath();
-    context.moveTo(0, (STEPS - state.step + 0.5) * tall);
+    context.moveTo(MARGIN, (STEPS - state.step + 0.5) * tall);
     context.lineTo(width, (STEPS - state.step + 0.5) * tall);
     context.stroke();
     context.font = "13px system-ui, sans-serif";
     context.fillStyle = kit.colour("ink");
-    context.strokeStyle = kit.colour("soft");
-    context.lineWidth = 5;
     for (const mark of [1, 2, 4]) {
       const y = (1 - Math.log(mark / LEAST) / Math.log(MOST / LEAST)) * (bottom - tall) + tall / 2;
-      context.strokeText(`σ = ${mark}`, 4, y + 4);
-      context.fillText(`σ = ${mark}`, 4, y + 4);
+      context.fillText(`σ = ${mark}`, 0, y + 4);
     }
   }
 
@@ -323,37 +326,39 @@ function build(kit, data) {
     const count = edges.marks.reduce((sum, mark) => sum + mark, 0);
     const along = print.levels[state.step].length;
     const width = decimal(scale, 2);
+    const found = `${grouped(count)} of ${grouped(edges.marks.length)} outputs are edges`;
     sigma.set(state.step);
     stride.set(state.stride);
     row.set(state.row);
     view.input.value = state.view;
     photoCaption.replaceChildren(
-      element("strong", {}, "Edges that survive"),
-      `: ${grouped(count)}`,
+      element("strong", {}, "Edges"),
+      `: ${found}`,
     );
     responseCaption.replaceChildren(
       element("strong", {}, "Filter’s output"),
       ` ${shown.height} × ${shown.width}, ${VIEWS[state.view]}`,
     );
     printCaption.replaceChildren(
-      element("strong", {}, "Edges along the row, at every scale"),
-      ": fine at the bottom, coarse at the top; brighter to the right in orange, darker in blue",
+      element("strong", {}, `Edges along row ${state.row}, at every scale`),
+      ": stride 1, by the change across alone; fine at the bottom, coarse at the top; " +
+        "brighter to the right in orange, darker in blue",
     );
     cost.replaceChildren(
       `One filter has ${taps} × ${taps} weights. ` +
-        `All outputs at once: ${grouped(full)} multiplications; as two passes: `,
+        `In one pass: ${grouped(full)} multiplications; in two passes: `,
       element("strong", {}, grouped(separable)),
-      `, which is ${decimal(separable / full, 2)} of that.`,
+      `, ${decimal((100 * separable) / full, 0)}\u00a0% of that.`,
     );
     photo.describe(
-      `Photograph with the ${count} edge pixels that survive at σ = ${width}, ` +
+      `Photograph with the edges at σ = ${width} and stride ${every} marked: ${found}; ` +
         `and a line along row ${state.row}.`,
     );
     response.describe(
       `The filter's output, ${VIEWS[state.view]}, at σ = ${width} and stride ${every}.`,
     );
     fingerprint.describe(
-      `Where row ${state.row} has edges, for every scale; ${along} at σ = ${width}.`,
+      `Where row ${state.row} has edges at stride 1, for every scale; ${along} at σ = ${width}.`,
     );
     for (const picture of [photo, response, fingerprint]) picture.paint();
     kit.publish({
@@ -368,17 +373,10 @@ function build(kit, data) {
       separable,
     });
     kit.announce(
-      `At σ = ${width}, ${grouped(count)} edge pixels survive in the photograph ` +
-        `and ${along} along the row.`,
+      `At σ = ${width} and stride ${every}, ${found}. ` +
+        `Row ${state.row} has ${along} at stride 1, by the change across alone.`,
     );
   }
 
   recompute();
 }
-
-const STYLE = `
-  /* Side by side even on a phone, so that both stay in sight of the sliders. */
-  .stage.pair { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px; }
-  .stage.pair .panel { grid-template-rows: 1fr auto; }
-  .pair .caption { align-self: end; }
-`;

@@ -11,9 +11,9 @@ WIDE, NARROW = (1280, 800), (390, 844)  # a small laptop's window, and a phone's
 
 
 def pages() -> list[str]:
-    """Every page, as a path below the site's root, sorted."""
-    found = (path for path in SITE.rglob("*.html") if "_static" not in path.parts)
-    return sorted(path.relative_to(SITE).as_posix() for path in found)
+    """Every page, as a path below the site's root, sorted; not the root, which only leads on."""
+    found = {path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html")}
+    return sorted(found - {"index.html"})
 
 
 def chapter_pages() -> list[str]:

@@ -29,7 +29,7 @@ _FLAGS = (
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test that takes ``page_name`` every page, or none that exists if nothing is built."""
     if "page_name" in metafunc.fixturenames:
-        metafunc.parametrize("page_name", pages() or ["index.html"])
+        metafunc.parametrize("page_name", pages() or ["book/index.html"])
 
 
 @pytest.fixture(scope="session")
