@@ -1,9 +1,10 @@
 """What a convolution layer computes, from the formula to the fast version.
 
 Equations of the chapter `convolution`, by label: conv-cross-correlation, conv-convolution,
-conv-layer, conv-output-size, conv-matrix, conv-grad-bias, conv-grad-weight, conv-grad-input,
-conv-transpose, conv-transpose-size, conv-theorem, conv-separable, conv-gaussian, conv-sobel,
-conv-laplacian, conv-sharpen, conv-receptive-field, conv-parameters, conv-multiply-adds, conv-init.
+conv-layer, conv-output-size, conv-theorem, conv-matrix, conv-grad-bias, conv-grad-weight,
+conv-grad-input, conv-transpose, conv-transpose-size, conv-receptive-field, conv-parameters,
+conv-multiply-adds, conv-gaussian, conv-sobel, conv-laplacian, conv-sharpen, conv-separable,
+conv-init.
 
 Sources:
     Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.

@@ -276,7 +276,7 @@ def has_whole_exercises(book: Book) -> Iterator[str]:
         ]
         if shape != wanted:
             yield (
-                f"{label}: expected statement, stub, check, solution, its code, check again, its end;"
+                f"{label}: expected statement, stub, check, solution, its code, check, its end;"
                 f" got {shape}"
             )
             continue

@@ -2,8 +2,8 @@
 
 A chapter's exercise is a markdown cell with an ``{exercise}`` block and its label, a code cell
 tagged ``exercise`` (the stub), and a code cell tagged ``check``. What shows the answer is tagged
-``solution``, or stands in a ``{solution}`` block. The edition leaves the answers out, keeps all
-else, and tells nbgrader which cells the student fills in and which give the points.
+``solution``. The edition leaves the answers out, keeps all else, and tells nbgrader which cells
+the student fills in and which give the points.
 """
 
 from __future__ import annotations
