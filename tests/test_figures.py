@@ -17,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from torch import Tensor
 
+from course_lib import convolution as conv
 from course_lib.figures import Figure, encode_image, figure
 from course_lib.figures.convolution import kernel_stepper, receptive_field, scale_space
 
@@ -199,6 +200,51 @@ def draw(generator: torch.Generator, low: int, high: int) -> int:
     return int(torch.randint(low, high + 1, (), generator=generator))
 
 
+def number(text: str) -> float:
+    return float(text.replace("−", "-"))
+
+
+def shown_kernel(page: Page) -> Tensor:
+    """The stepper's kernel, read from its boxes."""
+    cells = [number(cell.input_value()) for cell in page.locator("tbody input").all()]
+    size = math.isqrt(len(cells))
+    divisor = number(page.get_by_label("divide by").input_value())
+    return torch.tensor(cells, dtype=torch.float64).view(size, size) / divisor
+
+
+def enter(page: Page, label: str, text: str) -> None:
+    page.get_by_label(label).fill(text)
+    page.get_by_label(label).press("Tab")
+
+
+def written_in_canvas(page: Page, act: str) -> list[dict]:
+    """What a repaint of the last canvas writes and fills, when ``act`` runs on its control."""
+    return host(page).evaluate(
+        """(host, act) => {
+          const canvas = [...host.shadowRoot.querySelectorAll("canvas")].at(-1);
+          const said = [];
+          const context = CanvasRenderingContext2D.prototype;
+          const { fillText, fillRect, arc } = context;
+          const note = function (call, text, x, width) {
+            if (this.canvas === canvas) said.push({ call, text, left: x, right: x + width,
+              font: this.font });
+          };
+          context.fillText = function (text, x, y) {
+            note.call(this, "text", text, x, this.measureText(text).width);
+          };
+          context.fillRect = function (x, y, width) { note.call(this, "mark", "", x, width); };
+          context.arc = function (x, y, radius) {
+            note.call(this, "mark", "", x - radius, 2 * radius);
+          };
+          const input = host.shadowRoot.querySelector(act);
+          input.dispatchEvent(new Event("input"));
+          Object.assign(context, { fillText, fillRect, arc });
+          return said;
+        }""",
+        act,
+    )
+
+
 def slide(page: Page, label: str, value: int) -> None:
     page.get_by_role("slider", name=label, exact=True).fill(str(value))
 
@@ -305,10 +351,14 @@ def test_the_field_is_where_the_gradient_is(book: Book):
         for unit in (0, last):
             reached = core(page, f"core.reach(a.layers, {unit})[0]", argument)
             assert reached == seen[unit]
-        level = core(page, "core.growth(a.layers).at(-1)", argument)
-        assert level["field"] == seen[0][-1] - seen[0][0] + 1
-        assert level["jump"] == seen[1][0] - seen[0][0]
-        assert level["start"] == (seen[0][-1] + seen[0][0]) / 2
+        levels = core(page, "core.growth(a.layers)", argument)
+        assert levels[-1]["size"] == seen[0][-1] - seen[0][0] + 1
+        assert levels[-1]["jump"] == seen[1][0] - seen[0][0]
+        ours = [(layer["kernel"], layer["stride"], 0, layer["dilation"]) for layer in layers]
+        expected = [(field.size, field.jump) for field in conv.receptive_field(ours)]
+        assert [(level["size"], level["jump"]) for level in levels[1:]] == expected
+        middle = core(page, f"core.middle(core.growth(a.layers).at(-1), {last})", argument)
+        assert middle == (seen[-1][0] + seen[-1][-1]) / 2
 
 
 @site
@@ -431,16 +481,31 @@ def test_the_shown_value_is_the_picture_s(book: Book, name: str, size: int):
     slide(page, "Dilation", 3)
     said = state(page)
     assert (said["stride"], said["dilation"], said["kernel"]) == ("2", "3", name.replace(" ", "_"))
-    inputs = page.locator("tbody input").all()
-    weight = torch.tensor([float(cell.input_value()) for cell in inputs]).view(size, size)
-    weight = weight / float(page.get_by_label("divisor").input_value())
-    image = (picture(24, 28) * 100).round() / 100
-    expected = F.conv2d(image[None, None], weight[None, None], None, 2, 1, 3)[0, 0]
+    image = (picture(24, 28).double() * 100).round() / 100
+    expected = F.conv2d(image[None, None], shown_kernel(page)[None, None], None, 2, 1, 3)[0, 0]
     assert said["output"] == f"{expected.shape[0]}x{expected.shape[1]}"
     value = float(expected[int(said["row"]), int(said["column"])])
     assert float(said["value"]) == pytest.approx(value, abs=2e-4)
-    aloud = page.locator(".live").inner_text().replace("−", "-")
-    assert float(aloud.split(": ")[1]) == pytest.approx(value, abs=6e-3)
+    aloud = page.locator(".live").inner_text()
+    assert number(aloud.split(": ")[1]) == pytest.approx(value, abs=6e-3)
+
+
+@site
+@pytest.mark.parametrize("flipped", [False, True])
+@pytest.mark.parametrize("divisor", ["1", "7", "−0.5"])
+def test_the_printed_code_gives_the_shown_value(book: Book, divisor: str, flipped: bool):
+    page = book.open(FIGURES["kernel_stepper"].html)
+    slide(page, "Stride", 2)
+    enter(page, "divide by", divisor)
+    weight = shown_kernel(page) * number(divisor)
+    page.get_by_label("flip the kernel").set_checked(flipped)
+    image = (picture(24, 28).double() * 100).round() / 100
+    names = {"F": F, "image": image[None, None], "weight": weight[None, None]}
+    output = eval(page.locator("code").inner_text(), names)[0, 0]
+    said = state(page)
+    value = float(output[int(said["row"]), int(said["column"])])
+    assert abs(value) > 0.01
+    assert float(said["value"]) == pytest.approx(value, abs=1e-4)
 
 
 @site
@@ -453,12 +518,8 @@ def test_the_classic_kernels_do_what_their_names_say(book: Book):
 
         def answer(name: str, image: Tensor, size: int = size) -> float:
             page.get_by_label("Kernel", exact=True).select_option(name)
-            cells = [float(cell.input_value()) for cell in page.locator("tbody input").all()]
-            weight = torch.tensor(cells).view(size, size)
             middle = image[4 - size // 2 : 5 + size // 2, 4 - size // 2 : 5 + size // 2]
-            return float((weight * middle).sum()) / float(
-                page.get_by_label("divisor").input_value()
-            )
+            return float((shown_kernel(page) * middle).sum())
 
         for name in ("identity", "box blur", "Gaussian blur", "sharpen"):
             assert answer(name, plain) == pytest.approx(1)
@@ -470,14 +531,38 @@ def test_the_classic_kernels_do_what_their_names_say(book: Book):
 
 
 @site
-def test_the_shown_arithmetic_adds_up(book: Book):
+def test_the_small_kernels_are_the_library_s(book: Book):
     page = book.open(FIGURES["kernel_stepper"].html)
-    page.get_by_label("Kernel", exact=True).select_option("Gaussian blur")
-    line = page.locator("p", has=page.get_by_label("divisor")).inner_text()
-    left, total = line.replace("−", "-").split("÷")[0].split(" = ")
-    terms = [float(term) for term in re.sub(r"- ", "-", left).replace("+", "").split()]
+    library = {
+        "identity": conv.identity_kernel(),
+        "box blur": conv.box_kernel(3),
+        "sharpen": conv.sharpen_kernel(),
+        "Sobel x": conv.sobel_kernel("x"),
+        "Sobel y": conv.sobel_kernel("y"),
+        "Laplacian": conv.laplacian_kernel(),
+    }
+    for name, kernel in library.items():
+        page.get_by_label("Kernel", exact=True).select_option(name)
+        torch.testing.assert_close(shown_kernel(page), kernel.double())
+
+
+@site
+@pytest.mark.parametrize("name", ["Gaussian blur", "Sobel x"])
+def test_the_shown_arithmetic_adds_up(book: Book, name: str):
+    page = book.open(FIGURES["kernel_stepper"].html)
+    page.get_by_label("Kernel", exact=True).select_option(name)
+    line = page.locator("p", has=page.get_by_label("divide by"))
+    sides = line.locator("xpath=preceding-sibling::p").inner_text().split(" = ")
+    assert len(sides) == 2
+    left, total = sides
+    terms = [number(term) for term in re.sub("([−+]) ", r"\1", left).split()]
     assert len(terms) == 9
-    assert sum(terms) == pytest.approx(float(total), abs=1e-9)  # exact, for whole weights
+    assert sum(terms) == pytest.approx(number(total), abs=1e-9)  # exact, for whole weights
+    if name == "Sobel x":
+        assert line.inner_text() == "divide by"
+    else:
+        result = f"{number(total) / 16:.3f}"
+        assert line.inner_text() == f"divide by{total} ÷ 16 = {result}"
     shown = page.get_by_text("output size").or_(page.get_by_text("height =")).inner_text()
     assert "⌊(24 + 2·1 − 1·(3 − 1) − 1) / 1⌋ + 1 = 24" in shown
 
@@ -487,16 +572,57 @@ def test_an_edited_weight_counts_and_a_senseless_one_does_not(book: Book):
     page = book.open(FIGURES["kernel_stepper"].html)
     page.get_by_label("Kernel", exact=True).select_option("identity")
     before = float(state(page)["value"])
-    centre = page.get_by_label("weight, row 2, column 2")
-    centre.fill("-3")
-    centre.press("Tab")
-    assert state(page)["kernel"] == "your_own"
-    assert float(state(page)["value"]) == pytest.approx(-3 * before, abs=1e-3)
-    for label, nonsense in (("weight, row 2, column 2", ""), ("divisor", "0")):
-        page.get_by_label(label).fill(nonsense)
-        page.get_by_label(label).press("Tab")
+    centre = "weight, row 2, column 2"
+    for minus in "-−":
+        enter(page, centre, "0")
+        enter(page, centre, f"{minus}3")
+        assert page.get_by_label(centre).input_value() == "−3"
+        assert state(page)["kernel"] == "your_own"
         assert float(state(page)["value"]) == pytest.approx(-3 * before, abs=1e-3)
-        page.get_by_label(label).fill("-3" if nonsense == "" else "1")
+    enter(page, "divide by", "2")
+    kept = state(page)
+    zero, wrong = "The divisor must not be 0.", "Every box must hold a number."
+    for label, nonsense, good, message in (
+        (centre, "", "−3", wrong),
+        (centre, "x", "−3", wrong),
+        (centre, "1e999", "−3", wrong),
+        ("divide by", "", "2", wrong),
+        ("divide by", "0", "2", zero),
+        ("divide by", "0.00001", "2", zero),  # shown to four decimals
+    ):
+        enter(page, label, nonsense)
+        assert state(page) == kept
+        assert page.get_by_label(label).input_value() == good
+        assert page.locator(".live").inner_text() == message
+    page.get_by_label(centre).press("ArrowDown")
+    assert page.get_by_label(centre).input_value() == "−4"
+    assert float(state(page)["value"]) == pytest.approx(-2 * before, abs=1e-3)
+
+
+@site
+def test_minus_signs_are_minus_signs(book: Book):
+    page = book.open(FIGURES["kernel_stepper"].html)
+    assert page.get_by_label("weight, row 1, column 1").input_value() == "−1"
+    enter(page, "divide by", "-2")
+    assert " ÷ −2 = " in page.locator("p", has=page.get_by_label("divide by")).inner_text()
+
+
+@site
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_phone_shows_the_buttons_the_pictures_and_the_sum_at_once(book: Book, size: int):
+    page = book.open(
+        FIGURES["kernel_stepper"].html, viewport={"width": 390, "height": 844}, has_touch=True
+    )
+    page.get_by_label("Size").select_option(str(size))
+    page.get_by_label("Kernel", exact=True).select_option("Gaussian blur")
+    step = page.get_by_role("button", name="Step").bounding_box()
+    photo, result = (page.locator("canvas").nth(at).bounding_box() for at in (0, 1))
+    divisor = page.get_by_label("divide by").bounding_box()
+    assert step["y"] + step["height"] < photo["y"] == result["y"]
+    assert photo["x"] + photo["width"] < result["x"]
+    assert min(photo["width"], result["width"]) > 150
+    assert photo["y"] + photo["height"] < divisor["y"]
+    assert divisor["y"] + divisor["height"] - step["y"] < 740  # of 844, less the browser's bars
 
 
 @site
@@ -598,6 +724,47 @@ def test_layers_are_added_changed_and_removed(book: Book):
 
 
 @site
+def test_the_most_layers_are_said_when_they_are_there(book: Book):
+    page = book.open(FIGURES["receptive_field"].html)
+    add, said = page.get_by_role("button", name="Add a layer"), page.get_by_role("status")
+    add.click()
+    assert (add.get_attribute("aria-disabled"), said.inner_text()) == ("false", "")
+    add.click()
+    assert add.get_attribute("aria-disabled") == "true"
+    assert said.inner_text() == "Five layers at most."
+    page.get_by_role("button", name="layer 2: remove").click()
+    assert said.inner_text() == ""
+
+
+@site
+@pytest.mark.parametrize("width", [390, 800])
+def test_the_rows_of_the_diagram_have_names_beside_them(book: Book, width: int):
+    page = book.open(FIGURES["receptive_field"].html, viewport={"width": width, "height": 900})
+    for preset, rows in (
+        ("three 3 × 3", ["pixels", "layer 1", "layer 2", "output"]),
+        ("one 7 × 7", ["pixels", "output"]),
+    ):
+        page.get_by_label("Start from").select_option(preset)
+        painted = written_in_canvas(page, "input[type=range]")
+        texts = [call for call in painted if call["call"] == "text"]
+        assert [call["text"] for call in texts[:-2]] == rows
+        last = max(call["right"] for call in texts[:-2])
+        assert all(call["left"] > last for call in painted if call["call"] == "mark")
+        assert ["".join(call["text"] for call in texts[-2:][::-1])] == ["r = 7"]
+        assert ["italic" in call["font"] for call in texts[-2:]] == [False, True]
+
+
+@site
+def test_the_field_s_words_are_exact(book: Book):
+    page = book.open(FIGURES["receptive_field"].html)
+    said = page.locator(".body").inner_text()
+    assert "No layer uses padding." in said
+    assert "Weights (one channel in, one out)" in said
+    symbols = set(page.locator(".body i").all_inner_texts()) - {""}
+    assert symbols == {"k", "s", "d", "r", "j"}
+
+
+@site
 def test_the_output_unit_moves_and_says_what_it_sees(book: Book):
     page = book.open(FIGURES["receptive_field"].html)
     page.get_by_label("Start from").select_option("dilated 2, 2, 2 (holes)")
@@ -609,16 +776,28 @@ def test_the_output_unit_moves_and_says_what_it_sees(book: Book):
     box = canvas.bounding_box()
     page.mouse.click(box["x"] + box["width"] * 30.5 / 64, box["y"] + box["height"] * 20.5 / 64)
     assert (state(page)["row"], state(page)["column"]) == ("14", "24")
+    canvas = page.locator("canvas").last
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    marks = [c for c in written_in_canvas(page, "input[type=range]") if c["call"] == "mark"]
+    first = marks[0]["left"]  # the strip's first pixel; the last one ends at the canvas's edge
+    page.mouse.click(
+        box["x"] + first + (box["width"] - first) * 10.5 / 64, box["y"] + box["height"] / 2
+    )
+    assert (state(page)["row"], state(page)["column"]) == ("14", "4")
 
 
 @site
 def test_a_wider_filter_leaves_fewer_edges(book: Book):
     page = book.open(FIGURES["scale_space"].html)
     edges = []
-    for step in (0, 16, 40):
+    assert "beyond σ = 2" in page.locator(".quiet").first.inner_text()
+    for step in (24, 32, 40, 48):  # σ = 2 and more
         slide(page, "Scale σ", step)
+        assert float(state(page)["sigma"]) >= 2
         edges.append(int(state(page)["edges"]))
-    assert edges[0] > edges[1] > edges[2] > 0
+    assert edges == sorted(edges, reverse=True)
+    assert edges[0] > edges[-1] > 0
     before = painted(page)
     slide(page, "Row", 3)
     page.get_by_label("Show").select_option("strength")
@@ -626,6 +805,70 @@ def test_a_wider_filter_leaves_fewer_edges(book: Book):
     slide(page, "Stride", 2)
     assert "16 × 18" in page.locator("p", has_text="Filter’s output").inner_text()
     assert state(page)["stride"] == "4"
+
+
+@site
+@pytest.mark.parametrize("stride", [0, 3])
+def test_edges_are_counted_among_the_outputs(book: Book, stride: int):
+    page = book.open(FIGURES["scale_space"].html)
+    slide(page, "Stride", stride)
+    for view in ("smooth", "across"):
+        page.get_by_label("Show").select_option(view)
+        said = state(page)
+        total = {0: "4,608", 3: "72"}[stride]  # 64 × 72 and 8 × 9
+        count = f"{int(said['edges']):,} of {total} outputs"
+        assert page.locator(".caption").first.inner_text() == f"{count} are edges"
+        assert page.locator(".live").inner_text() == (
+            f"At σ = 1.26 and stride {2**stride}, {count} are edges. "
+            f"Row {said['row']} has {said['along']} at stride 1, by the change across alone."
+        )
+
+
+@site
+def test_the_rule_for_an_edge_is_the_one_in_use(book: Book):
+    page = book.open(FIGURES["scale_space"].html)
+    rule = page.get_by_text("An edge is an output").inner_text()
+    threshold = float(re.search(r"at least ([0-9.]+)", rule)[1])
+    assert "a maximum across the edge" in rule
+    image = (picture(64, 72) * 255).round() / 255
+    argument = {"height": 64, "width": 72, "values": image.double().flatten().tolist()}
+    count = (
+        "(([g, d]) => core.edges(core.separable(a, d, g, 1), core.separable(a, g, d, 1),"
+        f" {threshold}))([core.gaussian(2), core.derivative(2)]).reduce((n, mark) => n + mark, 0)"
+    )
+    slide(page, "Scale σ", 24)
+    assert core(page, count, argument) == int(state(page)["edges"])
+
+
+@site
+def test_the_cost_is_said_in_one_way(book: Book):
+    page = book.open(FIGURES["scale_space"].html)
+    said = state(page)
+    full, separable = int(said["full"]), int(said["separable"])
+    assert page.get_by_text("In one pass").inner_text().replace("\u00a0", " ") == (
+        f"One filter has 9 × 9 weights. In one pass: {full:,} multiplications; "
+        f"in two passes: {separable:,}, {100 * separable / full:.0f} % of that."
+    )
+    assert full > 1000
+
+
+@site
+@pytest.mark.parametrize("width", [390, 800])
+def test_the_diagram_s_labels_lie_on_no_bar(book: Book, width: int):
+    page = book.open(FIGURES["scale_space"].html, viewport={"width": width, "height": 900})
+    painted = written_in_canvas(page, "input[type=range]")
+    texts = [call for call in painted if call["call"] == "text"]
+    assert [call["text"] for call in texts] == ["σ = 1", "σ = 2", "σ = 4"]
+    margin = min(call["left"] for call in painted if call["call"] == "mark")
+    assert all(call["left"] >= 0 and call["right"] < margin for call in texts)
+
+
+@site
+def test_a_phone_stacks_the_edges_and_the_filter_s_output(book: Book):
+    page = book.open(FIGURES["scale_space"].html, viewport={"width": 390, "height": 844})
+    photo, result = (page.locator("canvas").nth(at).bounding_box() for at in (0, 1))
+    assert photo["y"] + photo["height"] < result["y"]
+    assert min(photo["width"], result["width"]) > 300
 
 
 # Where it stands
@@ -638,7 +881,7 @@ def test_every_control_works_by_keyboard_and_shows_its_focus(book: Book, shown: 
     page.get_by_text("before").focus()
     visited, changed = 0, set()
     use = {"CANVAS": "ArrowRight", "range": "ArrowLeft", "checkbox": "Space", "button": "Enter"}
-    use |= {"select-one": "ArrowDown", "number": "ArrowUp"}
+    use |= {"select-one": "ArrowDown", "number": "ArrowUp", "text": "ArrowUp"}
     while True:
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.textContent") == "after":

@@ -186,7 +186,7 @@ function build(kit, data) {
   const productTable = element("tbody");
   const kernelTitle = element("span");
   const divisor = numberBox({ id: "divisor" });
-  const sumLine = element("p");
+  const sumLine = element("p", { class: "sum" });
   const quotient = element("span");
   const block = (caption, cells) => element("table", {}, element("caption", {}, caption), cells);
   const joined = (sign, table) =>
@@ -247,8 +247,14 @@ function build(kit, data) {
       event.target.value = core.written(core.number(event.target.value) + by);
       edit();
     };
-    const box = { type: "text", class: "number", autocomplete: "off" };
-    return element("input", { ...box, onchange: edit, onkeydown: nudge, ...attributes });
+    return element("input", {
+      type: "text",
+      class: "number",
+      autocomplete: "off",
+      onchange: edit,
+      onkeydown: nudge,
+      ...attributes,
+    });
   }
 
   /** Take the numbers as they stand in the boxes, or put the last good ones back and say why. */
@@ -623,14 +629,15 @@ const STYLE = `
   #divisor { width: 60px; margin: 0 14px 0 6px; }
   /* On a phone the buttons, both pictures and the sum must fit on one screen. */
   @container (max-width: 460px) {
+    .body { gap: 10px; }
     .stage { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px; }
-    .stage .panel { grid-template-rows: 1fr auto; }
-    .stage .caption { align-self: end; line-height: 1.3; }
-    .buttons { gap: 6px; }
-    .buttons button { padding: 3px 8px; }
+    .stage .caption { min-height: 2.6em; line-height: 1.3; }
+    .buttons { gap: 5px; }
+    .buttons button { padding: 3px 6px; }
     .arithmetic, .joined { gap: 4px; }
     .sign { font-size: 16px; }
-    td { min-width: 30px; height: 27px; padding: 0 1px; font-size: 12px; }
-    td .number { width: 30px; min-height: 26px; font-size: 12px; }
+    td { min-width: 30px; height: 25px; padding: 0 1px; font-size: 12px; }
+    td .number { width: 30px; min-height: 24px; font-size: 12px; }
+    .sum { font-size: 14px; }
   }
 `;

@@ -42,11 +42,6 @@ const core = {
     return levels;
   },
 
-  /** What the diagram calls its rows, from the input up. */
-  rowNames(layers) {
-    return ["pixels", ...layers.slice(1).map((_, at) => `layer ${at + 1}`), "output"];
-  },
-
   /** Weights between one input and one output channel of every convolution; pooling has none. */
   weights(layers) {
     return layers
@@ -201,7 +196,7 @@ function build(kit, data) {
   function listLayers() {
     const levels = core.growth(state.layers);
     const numbers = ({ size, jump }) =>
-      [size, jump].map((value) => element("td", { class: "figure" }, String(value)));
+      [size, jump].map((value) => element("td", { class: "pixels" }, String(value)));
     const input = element(
       "tr",
       {},
@@ -364,7 +359,8 @@ function build(kit, data) {
     const upright = "13px system-ui, sans-serif";
     context.font = upright;
     context.fillStyle = kit.colour("ink");
-    core.rowNames(state.layers).forEach((name, level) => {
+    const between = state.layers.slice(1).map((_, at) => `layer ${at + 1}`);
+    ["pixels", ...between, "output"].forEach((name, level) => {
       context.fillText(name, 0, y(level) + (level ? 5 : 12));
     });
 
@@ -448,7 +444,7 @@ const STYLE = `
   th, td { padding: 2px; text-align: left; font-weight: 400; }
   thead th { color: var(--quiet); font-size: 13px; }
   tbody tr { border-top: 1px solid var(--line); height: 36px; }
-  td.figure, thead th:nth-child(n + 6) { text-align: right; padding-right: 6px; }
+  td.pixels, thead th:nth-child(n + 6) { text-align: right; padding-right: 6px; }
   td .number { width: 40px; }
   td select { min-width: 66px; padding: 2px 0; }
   button.remove { width: 28px; padding: 0; border: 0; color: var(--quiet); }
@@ -464,7 +460,7 @@ const STYLE = `
     thead th { font-size: 12px; text-align: center; }
     .word { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
     th, td { padding: 1px; }
-    td.figure { padding: 0 2px 0 4px; }
+    td.pixels { padding: 0 2px 0 4px; }
     td .number { width: 31px; }
     td select { min-width: 56px; padding: 0; font-size: 13px; }
   }

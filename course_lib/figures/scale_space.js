@@ -326,14 +326,14 @@ function build(kit, data) {
     const count = edges.marks.reduce((sum, mark) => sum + mark, 0);
     const along = print.levels[state.step].length;
     const width = decimal(scale, 2);
-    const found = `${grouped(count)} of ${grouped(edges.marks.length)} outputs are edges`;
+    const share = `${grouped(count)} of ${grouped(edges.marks.length)}`;
     sigma.set(state.step);
     stride.set(state.stride);
     row.set(state.row);
     view.input.value = state.view;
     photoCaption.replaceChildren(
-      element("strong", {}, "Edges"),
-      `: ${found}`,
+      element("strong", {}, share),
+      " outputs are edges",
     );
     responseCaption.replaceChildren(
       element("strong", {}, "Filter’s output"),
@@ -351,7 +351,7 @@ function build(kit, data) {
       `, ${decimal((100 * separable) / full, 0)}\u00a0% of that.`,
     );
     photo.describe(
-      `Photograph with the edges at σ = ${width} and stride ${every} marked: ${found}; ` +
+      `Photograph with the edges at σ = ${width} and stride ${every} marked, ${share} outputs, ` +
         `and a line along row ${state.row}.`,
     );
     response.describe(
@@ -373,7 +373,7 @@ function build(kit, data) {
       separable,
     });
     kit.announce(
-      `At σ = ${width} and stride ${every}, ${found}. ` +
+      `At σ = ${width} and stride ${every}, ${share} outputs are edges. ` +
         `Row ${state.row} has ${along} at stride 1, by the change across alone.`,
     );
   }
