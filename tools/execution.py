@@ -22,7 +22,12 @@ from nbclient.exceptions import CellExecutionError
 from dependencies import Library
 from notebooks import Cache, Notebook, NotebookError, Run, available_cores
 
-_PEAK = "__import__('resource').getrusage(0).ru_maxrss"
+# On Linux ru_maxrss also counts the process that forked this one, if that was larger.
+_PEAK = (
+    "open('/proc/self/status').read().partition('VmHWM:')[2].split()[0]"
+    if sys.platform == "linux"
+    else "str(__import__('resource').getrusage(0).ru_maxrss)"
+)
 _PEAK_UNITS_PER_MIB = 1024**2 if sys.platform == "darwin" else 1024
 
 
@@ -212,7 +217,7 @@ async def run_notebook(
     peak = asked["content"]["user_expressions"]["peak"]["data"]["text/plain"]
     return Run(
         seconds=round(seconds, 2),
-        peak_mib=round(int(peak) / _PEAK_UNITS_PER_MIB, 1),
+        peak_mib=round(int(peak.strip("'")) / _PEAK_UNITS_PER_MIB, 1),
         cells=[
             {"outputs": cell.outputs, "execution_count": cell.execution_count}
             for cell in book.cells
