@@ -28,8 +28,8 @@ serve: environment  ## build, show the site on localhost, rebuild what changes
 student: environment  ## write the student edition, without solutions, into _build/student
 	@$(BIN)/python tools/student.py
 
-bench: environment  ## time each operation against its twins (ARGS="--quick --only conv2d")
-	@$(BIN)/python -m benchmarks
+bench: environment  ## time each operation against its twins: ARGS="--quick --only conv2d"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lint: environment  ## check style, format and types
 	@$(BIN)/ruff check
