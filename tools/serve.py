@@ -12,7 +12,6 @@ import argparse
 import errno
 import functools
 import io
-import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import BinaryIO
 
-from build import ROOT, Layout, current_site, input_files, interrupt, say
+from build import ROOT, Layout, current_site, input_files, say, stop_cleanly
 
 _POLL_S = 1.0
 _PORTS_TRIED = 100
@@ -124,7 +123,7 @@ def main() -> None:
     options, passed_on = parser.parse_known_args()
     root = options.root.resolve()
     arguments = ["--root", str(root), *passed_on]
-    signal.signal(signal.SIGTERM, interrupt)
+    stop_cleanly()
     try:
         built = state(root)
         run_build(arguments)

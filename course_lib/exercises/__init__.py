@@ -25,6 +25,7 @@ from torch import Tensor
 Case = tuple[Any, ...]
 
 RIGHT, WRONG, TODO = "right", "not right yet", "not attempted yet"
+_SILENT = "If you wrote an answer, it returns nothing: is a return missing?"
 _LONGEST = 600  # characters of a value that are shown
 _LOOKS = {RIGHT: ("✓", "#009E73"), WRONG: ("✗", "#D55E00"), TODO: ("…", "#888888")}
 
@@ -140,7 +141,8 @@ class Exercise:
             arguments = sorted(self.cases(generator), key=_size)
             answers = [_try(answer, case) for case in arguments]
         if all(_is_blank(a) for a in answers):
-            return Result(self.label, TODO)
+            silent = all(a is None for a in answers)
+            return Result(self.label, TODO, hint=_SILENT if silent else "")
         truths = [_try(self.oracle, case) for case in arguments]
         for number, (got, truth) in enumerate(zip(answers, truths, strict=True)):
             if not _equal(got, truth, self.tolerance):

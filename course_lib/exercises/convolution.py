@@ -16,9 +16,9 @@ def _draw(generator: torch.Generator, low: int, high: int) -> int:
     return int(torch.randint(low, high + 1, (), generator=generator))
 
 
-def _integers(generator: torch.Generator, *shape: int) -> Tensor:
-    """Small whole numbers, so that a failing case can be worked through by hand."""
-    return torch.randint(-4, 6, shape, generator=generator).double()
+def _halves(generator: torch.Generator, *shape: int) -> Tensor:
+    """Whole numbers and halves, so that a failing case can be worked through by hand."""
+    return torch.randint(-8, 12, shape, generator=generator).double() / 2
 
 
 # --- predict three sizes --------------------------------------------------------------------------
@@ -58,12 +58,13 @@ def _strided(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
 
 
 def _strided_cases(generator: torch.Generator) -> Iterator[Case]:
-    yield _integers(generator, 4, 5), _integers(generator, 2, 2), 2
-    yield _integers(generator, 5, 4), _integers(generator, 2, 3), 1
+    yield _halves(generator, 4, 5), _halves(generator, 2, 2), 2
+    yield _halves(generator, 5, 4), _halves(generator, 2, 3), 1
+    yield _halves(generator, 9, 6), _halves(generator, 3, 2), 4
     for _ in range(8):
         shape = _draw(generator, 5, 9), _draw(generator, 5, 9)
         kernel = _draw(generator, 1, 3), _draw(generator, 1, 3)
-        yield _integers(generator, *shape), _integers(generator, *kernel), _draw(generator, 1, 3)
+        yield _halves(generator, *shape), _halves(generator, *kernel), _draw(generator, 1, 4)
 
 
 def _unstrided(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
@@ -138,12 +139,13 @@ def _padded(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
 
 
 def _padded_cases(generator: torch.Generator) -> Iterator[Case]:
-    yield _integers(generator, 3, 3), _integers(generator, 3, 3), 1
-    yield _integers(generator, 3, 4), _integers(generator, 2, 2), 0
+    yield _halves(generator, 3, 3), _halves(generator, 3, 3), 1
+    yield _halves(generator, 3, 4), _halves(generator, 2, 2), 0
+    yield _halves(generator, 4, 5), _halves(generator, 3, 2), 3
     for _ in range(8):
         shape = _draw(generator, 4, 7), _draw(generator, 4, 7)
         kernel = _draw(generator, 1, 4), _draw(generator, 1, 4)
-        yield _integers(generator, *shape), _integers(generator, *kernel), _draw(generator, 0, 2)
+        yield _halves(generator, *shape), _halves(generator, *kernel), _draw(generator, 0, 3)
 
 
 def _padded_wrapping(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
@@ -252,7 +254,7 @@ def _edges_cases(generator: torch.Generator) -> Iterator[Case]:
     yield (torch.arange(4.0).expand(3, 4).clone(),)
     yield (torch.arange(4.0)[:, None].expand(4, 3).clone(),)
     for _ in range(6):
-        yield (_integers(generator, _draw(generator, 3, 8), _draw(generator, 3, 8)).float(),)
+        yield (_halves(generator, _draw(generator, 3, 8), _draw(generator, 3, 8)).float(),)
 
 
 def _prewitt(image: Tensor) -> Tensor:
@@ -370,14 +372,14 @@ def _pointwise(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _pointwise_cases(generator: torch.Generator) -> Iterator[Case]:
-    yield _integers(generator, 1, 2, 1, 2), _integers(generator, 3, 2), _integers(generator, 3)
+    yield _halves(generator, 1, 2, 1, 2), _halves(generator, 3, 2), _halves(generator, 3)
     for _ in range(6):
         images, channels, out_channels = (_draw(generator, 2, 4) for _ in range(3))
         height, width = _draw(generator, 2, 5), _draw(generator, 2, 5)
         yield (
-            _integers(generator, images, channels, height, width),
-            _integers(generator, out_channels, channels),
-            _integers(generator, out_channels),
+            _halves(generator, images, channels, height, width),
+            _halves(generator, out_channels, channels),
+            _halves(generator, out_channels),
         )
 
 
