@@ -114,7 +114,6 @@ STUBS = [
     (..., ...),
     [None],
     lambda *arguments: ...,
-    lambda *arguments: None,
     lambda *arguments: (..., ...),
     _not_implemented,
 ]
@@ -128,6 +127,14 @@ def test_knows_a_stub(exercise: Exercise) -> None:
             assert (result.verdict, result.expected) == (WRONG, "a value")
         else:
             assert (result.verdict, result.hint) == (TODO, "")
+
+
+@every_exercise
+def test_asks_for_a_forgotten_return(exercise: Exercise) -> None:
+    if exercise.cases is not None:
+        result = exercise(lambda *arguments: None)
+        assert result.verdict == TODO
+        assert "is a return missing" in repr(result)
 
 
 class _Hostile:

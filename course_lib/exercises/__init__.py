@@ -195,7 +195,7 @@ def _try(answer: Any, case: Case) -> Any:
     try:
         return answer(*copies)
     except NotImplementedError:
-        return None
+        return ...
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)[1:]  # without this function's own
         place = f" (line {frames[0].lineno} of {frames[0].name})" if frames else ""
