@@ -1,11 +1,28 @@
-"""What every test shares: the devices that are here, and how long hypothesis may search."""
+"""What tests share: the devices that are here, a browser, how long hypothesis may search."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from browsing import Book
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = (
+    "--no-sandbox",  # a container's root has no sandbox
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
 
 # The tests' tensors are small, and as many tests run at once as there are cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,3 +49,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for device in devices
         ],
     )
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, from ``CHROMIUM`` or the search path."""
+    executable = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, _BROWSERS)), None
+    )
+    if executable is None:
+        pytest.skip("needs Chromium: apt-get install chromium, or set CHROMIUM to a browser's path")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=executable, args=list(_FLAGS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def book(browser: Any, tmp_path: Path) -> Iterator[Book]:
+    """Pages made of figures; see `browsing.Book`."""
+    from browsing import Book
+
+    book = Book(browser, tmp_path)
+    yield book
+    book.close()
+    assert book.complaints == []

@@ -1,10 +1,8 @@
-"""A browser, a server, and the pages of the built site."""
+"""A server, and the pages of the built site."""
 
 from __future__ import annotations
 
 import functools
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,16 +12,6 @@ from typing import Any
 import pytest
 from built import SITE, pages
 from visits import visiting
-
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = (
-    "--no-sandbox",  # a container's root has no sandbox
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -53,22 +41,6 @@ def address(site: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A headless Chromium, from ``CHROMIUM`` or the search path."""
-    executable = os.environ.get("CHROMIUM") or next(
-        filter(None, map(shutil.which, _BROWSERS)), None
-    )
-    if executable is None:
-        pytest.skip("needs Chromium: apt-get install chromium, or set CHROMIUM to a browser's path")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=executable, args=list(_FLAGS))
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
