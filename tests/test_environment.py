@@ -301,4 +301,4 @@ def test_the_package_alone_is_light(tmp_path: Path) -> None:
     assert folders == {"course_lib", metadata.split("/")[0]}
     needed = map(Requirement, headers.get_all("Requires-Dist", []))
     always = {r.name for r in needed if r.marker is None or "extra" not in str(r.marker)}
-    assert always == {"torch", "numpy", "matplotlib"}
+    assert always == {"torch", "numpy", "matplotlib", "tqdm"}
