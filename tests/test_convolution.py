@@ -1201,6 +1201,7 @@ RIGHT_ANSWERS: dict[str, list[Any]] = {
     "ex-convolution-edges": [
         lambda image: sum(slope**2 for slope in _slopes(image)).sqrt(),
         lambda image: torch.complex(*_slopes(image)).abs(),
+        lambda image: (sum(slope**2 for slope in _slopes(image)) + 1e-8).sqrt(),
         lambda image: torch.stack(_slopes(-image)).norm(dim=0),
         lambda image: torch.hypot(
             conv.cross_correlate2d(image, conv.sobel_kernel("x")),
@@ -1222,6 +1223,7 @@ RIGHT_ANSWERS: dict[str, list[Any]] = {
 WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
     "ex-convolution-sizes": [
         ((112.5, 57.0, 53.0), "one after another"),
+        ((112.5, 56.75, 52.75), "round down after each layer"),
         ((112, 112, 220), "one after another"),
         ((112, 56), "one after another"),
         ((112, 56, 54), "five pixels"),
@@ -1249,6 +1251,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
     "ex-convolution-padding": [
         (_padded_by_skipping(lambda v, u, h, w: v < h and u < w), "far side"),
         (_padded_by_skipping(lambda v, u, h, w: 0 <= v < h and u < w), "columns"),
+        (_padded_by_skipping(lambda v, u, h, w: v < h and 0 <= u < w), "with rows"),
         (_padded_by_skipping(lambda v, u, h, w: 0 < v < h and 0 < u < w), "belong to the image"),
         (_padded_by_skipping(lambda v, u, h, w: 0 <= v <= h and 0 <= u <= w), "output (0, 0)"),
         (_padded_by_skipping(lambda v, u, h, w: abs(v) < h and abs(u) < w), "far side"),
@@ -1274,7 +1277,10 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
     ],
     "ex-convolution-cost": [
         (lambda c, o, k, size: (o * c * k**2, o * c * k**2 * size[0] * size[1]), "biases"),
-        (lambda c, o, k, size: (o * (c * k**2 + 1), o * (c * k**2 + 1) * math.prod(size)), ""),
+        (
+            lambda c, o, k, size: (o * (c * k**2 + 1), o * (c * k**2 + 1) * math.prod(size)),
+            "makes no multiply-add",
+        ),
         (lambda c, o, k, size: (o * (c * k**2 + 1), o * c * k**2 * size[0] ** 2), ""),
         (lambda c, o, k, size: _cost_counted(c, o, k, size)[::-1], ""),
         (lambda c, o, k, size: o * (c * k**2 + 1), ""),

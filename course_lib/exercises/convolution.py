@@ -34,6 +34,10 @@ sizes = Exercise(
             " part of a step.",
         ),
         Mistake(
+            (112.5, 56.75, 52.75),
+            "A kernel stands at a place or it does not: round down after each layer.",
+        ),
+        Mistake(
             (111, 55, 50),
             "Count the first place too: a kernel that can move k times stands at k + 1 places.",
         ),
@@ -178,6 +182,11 @@ def _padded_rows_only(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
     return _padded(wide, kernel, 0)
 
 
+def _padded_columns_only(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
+    """Left of the image is mended, above it is not."""
+    return _padded_rows_only(image.T, kernel.T, padding).T
+
+
 def _padded_from_one(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
     """The test is ``0 < v``, so row 0 and column 0 count as outside."""
     inner = image.clone()
@@ -213,6 +222,10 @@ padded = Exercise(
         Mistake(
             _padded_rows_only,
             "Above the image it is right now; left of it the same happens with columns.",
+        ),
+        Mistake(
+            _padded_columns_only,
+            "Left of the image it is right now; above it the same happens with rows.",
         ),
         Mistake(
             _padded_from_one,
@@ -269,6 +282,7 @@ edges = Exercise(
     oracle=_edges,
     cases=_edges_cases,
     hint="Two responses, one along each axis, are the sides of a right triangle at every pixel.",
+    tolerance=1e-3,  # a little something under the root, for its slope at 0, is no mistake
     mistakes=(
         Mistake(
             lambda image: _slope(image, "x"),
@@ -344,6 +358,13 @@ cost = Exercise(
         Mistake(
             lambda c, o, k, size: (o * (c * k * k + 1), o * c * k * k),
             "The multiply-adds are those of one place only; the kernel visits every output pixel.",
+        ),
+        Mistake(
+            lambda c, o, k, size: (
+                o * (c * k * k + 1),
+                o * (c * k * k + 1) * math.prod(size),
+            ),
+            "A bias is added and multiplies nothing, so it makes no multiply-add.",
         ),
         Mistake(
             lambda c, o, k, size: (o * (c * k * k + 1), 2 * o * c * k * k * math.prod(size)),
