@@ -6,6 +6,7 @@ so that a mistake is reported where it was made, by name, and not three calls fu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -94,6 +95,33 @@ def expect_int(name: str, value: Any, *, minimum: int) -> int:
     if value < minimum:
         raise ValueError(f"{name}: expected an integer >= {minimum}, got {describe(value)}")
     return value  # type: ignore[return-value]  # a SymInt stands for an int while tracing
+
+
+def expect_number(
+    name: str,
+    value: Any,
+    *,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    below: float = math.inf,
+) -> float:
+    """Return ``value``, or raise if it is no finite number from ``minimum`` to ``maximum``.
+
+    Args:
+        below: a bound that itself is out of range.
+    Raises:
+        TypeError: if ``value`` is neither an ``int`` nor a ``float``.
+        ValueError: if it is out of range, infinite or NaN.
+    """
+    wanted = "a finite number"
+    for sign, bound in ((">=", minimum), ("<=", maximum), ("<", below)):
+        if math.isfinite(bound):
+            wanted += f" {sign} {bound}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected {wanted}, got {describe(value)}")
+    if not (minimum <= value <= maximum and value < below and math.isfinite(value)):
+        raise ValueError(f"{name}: expected {wanted}, got {describe(value)}")
+    return value
 
 
 def expect_pair(name: str, value: Any, *, minimum: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from course_lib.checking import (
     expect_alike,
     expect_choice,
     expect_int,
+    expect_number,
     expect_pair,
     expect_shape,
     expect_tensor,
@@ -127,6 +128,29 @@ def test_only_integers_are_integers(value: Any) -> None:
 def test_integers_have_a_minimum() -> None:
     with pytest.raises(ValueError, match=r"^n: expected an integer >= 1, got 0 \(int\)$"):
         expect_int("n", 0, minimum=1)
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 0.5, 1])
+def test_numbers(value: float) -> None:
+    assert expect_number("p", value, minimum=0, maximum=1) is value
+
+
+@pytest.mark.parametrize("value", [True, "1", None, ZEROS, (1,), 1j])
+def test_only_numbers_are_numbers(value: Any) -> None:
+    with pytest.raises(TypeError, match="^p: expected a finite number, got "):
+        expect_number("p", value)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, 2, float("nan"), float("inf"), -float("inf")])
+def test_numbers_have_bounds(value: float) -> None:
+    with pytest.raises(ValueError, match=r"^p: expected a finite number >= 0 < 1, got "):
+        expect_number("p", value, minimum=0, below=1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_are_finite(value: float) -> None:
+    with pytest.raises(ValueError, match=r"^p: expected a finite number, got "):
+        expect_number("p", value)
 
 
 @pytest.mark.parametrize(

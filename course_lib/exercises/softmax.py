@@ -1,0 +1,335 @@
+"""The checks of the chapter `softmax`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from course_lib import softmax as soft
+from course_lib.exercises import Case, Exercise, Mistake
+
+
+def _draw(generator: torch.Generator, low: int, high: int) -> int:
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+def _halves(generator: torch.Generator, *shape: int) -> Tensor:
+    """Whole numbers and halves, so that a failing case can be worked through by hand."""
+    return torch.randint(-4, 6, shape, generator=generator).double() / 2
+
+
+def _examples(generator: torch.Generator, rows: int, classes: int) -> tuple[Tensor, Tensor]:
+    """Scores and classes; the first two classes are 0 and the last, to be told apart."""
+    target = torch.randint(classes, (rows,), generator=generator)
+    target[0] = classes - 1
+    target[1:2] = 0
+    return _halves(generator, rows, classes), target
+
+
+def _picked(scores: Tensor, target: Tensor) -> Tensor:
+    return soft.cross_entropy(scores, target, reduction="none")
+
+
+# --- predict probabilities and slopes -------------------------------------------------------------
+
+predict = Exercise(
+    label="ex-softmax-predict",
+    oracle=((0.1, 0.3, 0.6), (0.1, -0.7, 0.6)),
+    hint="Take the three powers of e first: they are whole numbers.",
+    mistakes=(
+        Mistake(
+            ((1, 3, 6), (1, 2, 6)),
+            "These are the powers; divide by their sum, so that they add up to one.",
+        ),
+        Mistake(
+            ((0.1, 0.3, 0.6), (-0.1, 0.7, -0.6)),
+            "The probabilities are right. The slopes have the wrong sign: a higher score of a wrong"
+            " class makes the loss larger.",
+        ),
+        Mistake(
+            ((0.1, 0.3, 0.6), (0.1, 0.3, 0.6)),
+            "The probabilities are right. One of the slopes must be negative: a higher score of"
+            " the true class makes the loss smaller.",
+        ),
+        Mistake(
+            ((0.1, 0.3, 0.6), (-0.9, 0.3, 0.6)),
+            "The probabilities are right. Classes are counted from 0, so class 1 is the second.",
+        ),
+        Mistake(
+            ((0.1, 0.3, 0.6), (0, -0.7, 0)),
+            "The probabilities are right. The scores of the wrong classes matter too: they are in"
+            " the sum below the fraction.",
+        ),
+    ),
+)
+
+
+# --- what a loss should be ------------------------------------------------------------------------
+
+start = Exercise(
+    label="ex-softmax-start",
+    oracle=(math.log(10), math.log(1000), math.log(math.e + 9) - 1),
+    hint="Which probability does the true class have in each case? Take its natural logarithm.",
+    mistakes=(
+        Mistake(
+            (1, 3, math.log10(math.e + 9) - math.log10(math.e)),
+            "Logarithms here are natural ones, of base e: math.log in Python.",
+        ),
+        Mistake(
+            (math.log2(10), math.log2(1000), math.log2(math.e + 9) - math.log2(math.e)),
+            "These are bits, of base 2; losses are measured with the natural logarithm.",
+        ),
+        Mistake(
+            (0.1, 0.001, math.e / (math.e + 9)),
+            "These are the probabilities of the true class; the loss is minus their logarithm.",
+        ),
+        Mistake(
+            (-math.log(10), -math.log(1000), 1 - math.log(math.e + 9)),
+            "A probability is at most 1, so its logarithm is not positive; the loss is minus that.",
+        ),
+        Mistake(
+            (math.log(10), math.log(1000), 0),
+            "The first two are right. For the third, take softmax of (1, 0, ..., 0) once more.",
+        ),
+        Mistake(
+            (math.log(10), math.log(1000), math.log(math.e + 10) - 1),
+            "The first two are right. In the third, one of ten classes is the true one: how many"
+            " are left?",
+        ),
+    ),
+    tolerance=2e-3,
+)
+
+
+# --- fill in the logarithm ------------------------------------------------------------------------
+
+
+def _log_softmax(scores: Tensor) -> Tensor:
+    return soft.log_softmax(scores, 1)
+
+
+def _large_scores(generator: torch.Generator) -> Iterator[Case]:
+    yield (_halves(generator, 1, 3),)
+    yield (_halves(generator, 2, 2) + 1000,)
+    yield (_halves(generator, 2, 3) - 1000,)
+    for _ in range(6):
+        scores = _halves(generator, _draw(generator, 2, 4), _draw(generator, 3, 5))
+        scores[0, 0] = 1500  # so that the others of this row get no probability to speak of
+        scores[1] -= 1500
+        yield (scores,)
+
+
+def _log_of_naive(scores: Tensor) -> Tensor:
+    return (scores.exp() / scores.exp().sum(1, keepdim=True)).log()
+
+
+def _naive_log_sum(scores: Tensor) -> Tensor:
+    return scores - scores.exp().sum(1, keepdim=True).log()
+
+
+def _one_maximum(scores: Tensor) -> Tensor:
+    return _naive_log_sum(scores - scores.max())
+
+
+def _maximum_lost(scores: Tensor) -> Tensor:
+    shifted = scores - scores.amax(1, keepdim=True)
+    return scores - shifted.exp().sum(1, keepdim=True).log()
+
+
+log_softmax = Exercise(
+    label="ex-softmax-log",
+    oracle=_log_softmax,
+    cases=_large_scores,
+    hint="Write log (a / b) as log a - log b, and see which exponentials are still needed.",
+    mistakes=(
+        Mistake(_log_of_naive, "The power of 1000 is too large to be written: shift the scores."),
+        Mistake(_naive_log_sum, "The logarithm is right, but the powers below it overflow."),
+        Mistake(
+            lambda scores: soft.softmax(scores, 1).log(),
+            "A very small probability is rounded to 0, and its logarithm is lost: take the"
+            " logarithm on paper first.",
+        ),
+        Mistake(
+            lambda scores: soft.log_softmax(scores, 0),
+            "The classes of one example stand in a row: the sum runs along the other axis.",
+        ),
+        Mistake(
+            _one_maximum,
+            "One maximum for all rows is not enough: a row far below it still vanishes.",
+        ),
+        Mistake(
+            _maximum_lost,
+            "The maximum was subtracted inside the sum, but not from the score in front of it.",
+        ),
+        Mistake(
+            lambda scores: soft.softmax(scores, 1),
+            "These are the probabilities; their logarithms are asked for.",
+        ),
+    ),
+)
+
+
+# --- the gradient of the mean loss ----------------------------------------------------------------
+
+
+def _gradient(scores: Tensor, target: Tensor) -> Tensor:
+    return (soft.softmax(scores, 1) - soft.one_hot(target, scores.shape[1])) / len(scores)
+
+
+def _classified(generator: torch.Generator) -> Iterator[Case]:
+    yield _examples(generator, 2, 3)
+    yield _examples(generator, 1, 2)
+    yield _halves(generator, 2, 4), torch.tensor([1, 0])  # the last classes do not occur
+    for _ in range(6):
+        yield _examples(generator, _draw(generator, 2, 4), _draw(generator, 3, 5))
+
+
+gradient = Exercise(
+    label="ex-softmax-gradient",
+    oracle=_gradient,
+    cases=_classified,
+    hint="Start with one example, compare with autograd, and then think of the mean.",
+    mistakes=(
+        Mistake(
+            lambda scores, target: _gradient(scores, target) * len(scores),
+            "This is the gradient of the sum; the loss is a mean over the examples.",
+        ),
+        Mistake(
+            lambda scores, target: -_gradient(scores, target),
+            "The sign is turned round: this is the way downhill.",
+        ),
+        Mistake(
+            lambda scores, target: _gradient(scores, target) / scores.shape[1],
+            "Divide by the number of examples only; the sum over the classes is no mean.",
+        ),
+        Mistake(
+            lambda scores, target: _gradient(scores, target) * len(scores) / scores.shape[1],
+            "This divides by the number of classes; the mean is over the examples.",
+        ),
+        Mistake(
+            lambda scores, target: soft.softmax(scores, 1) / len(scores),
+            "The truth is missing: something is subtracted at the true class.",
+        ),
+        Mistake(
+            lambda scores, target: (
+                (soft.softmax(scores, 0) - soft.one_hot(target, scores.shape[1])) / len(scores)
+            ),
+            "The probabilities of each example must add up to one: look at the axis of softmax.",
+        ),
+    ),
+)
+
+
+# --- find the bug in a masked mean ----------------------------------------------------------------
+
+
+def _masked(scores: Tensor, target: Tensor) -> Tensor:
+    return soft.cross_entropy(scores, target)
+
+
+def _masked_cases(generator: torch.Generator) -> Iterator[Case]:
+    for rows in (3, 4, 5, 5, 6, 6):
+        scores, target = _examples(generator, rows, _draw(generator, 3, 4))
+        target[2 : _draw(generator, 3, rows)] = -100
+        yield scores, target
+
+
+bug = Exercise(
+    label="ex-softmax-bug",
+    oracle=_masked,
+    cases=_masked_cases,
+    hint="Take three examples of which one is ignored, and follow what the mean divides by.",
+    mistakes=(
+        Mistake(
+            lambda scores, target: (
+                soft.cross_entropy(scores, target, reduction="sum") / len(target)
+            ),
+            "The sum is right, but it is still divided by all examples, the ignored ones too.",
+        ),
+        Mistake(
+            lambda scores, target: _picked(scores, target.clamp(min=0)).mean(),
+            "Now the ignored examples count in full, as if they were of class 0.",
+        ),
+        Mistake(
+            lambda scores, target: soft.cross_entropy(scores, target, reduction="sum"),
+            "This is the sum over the kept examples, not yet their mean.",
+        ),
+        Mistake(
+            lambda scores, target: _picked(scores, target)[target > 0].mean(),
+            "Class 0 is a class like the others; only -100 is to be left out.",
+        ),
+        Mistake(
+            lambda scores, target: _picked(scores, target)[target >= 0],
+            "These are the losses of the kept examples; their mean is asked for.",
+        ),
+        Mistake(
+            lambda scores, target: (
+                soft.cross_entropy(scores, target, reduction="sum") / (target == -100).sum()
+            ),
+            "The sum is divided by the number of ignored examples: the mask is turned round.",
+        ),
+    ),
+)
+
+
+# --- extend: label smoothing ----------------------------------------------------------------------
+
+
+def _smoothed(scores: Tensor, target: Tensor, epsilon: float) -> Tensor:
+    return soft.cross_entropy(scores, target, label_smoothing=epsilon)
+
+
+def _smoothed_cases(generator: torch.Generator) -> Iterator[Case]:
+    yield *_examples(generator, 2, 3), 0.5
+    yield *_examples(generator, 3, 4), 0.0
+    for _ in range(6):
+        scores, target = _examples(generator, _draw(generator, 2, 4), _draw(generator, 3, 5))
+        yield scores, target, _draw(generator, 1, 4) / 10
+
+
+def _against(scores: Tensor, target: Tensor, truth: float, other: float) -> Tensor:
+    """The mean loss against targets of ``truth`` at the true class and ``other`` elsewhere."""
+    hot = soft.one_hot(target, scores.shape[1])
+    wanted = truth * hot + other * (1 - hot)
+    return -(wanted * soft.log_softmax(scores, 1)).sum(1).mean()
+
+
+smoothing = Exercise(
+    label="ex-softmax-smoothing",
+    oracle=_smoothed,
+    cases=_smoothed_cases,
+    hint="Write down the smoothed target for three classes: does it add up to one?",
+    mistakes=(
+        Mistake(
+            lambda scores, target, epsilon: soft.cross_entropy(scores, target),
+            "There is no smoothing yet: this is right for ε = 0 only.",
+        ),
+        Mistake(
+            lambda scores, target, epsilon: _against(
+                scores, target, 1 - epsilon, epsilon / (scores.shape[1] - 1)
+            ),
+            "The share is spread over all classes, the true one too; here it goes to the others.",
+        ),
+        Mistake(
+            lambda scores, target, epsilon: _against(
+                scores, target, 1 - epsilon, epsilon / scores.shape[1]
+            ),
+            "This target adds up to less than one: the true class gets its part of ε too.",
+        ),
+        Mistake(
+            lambda scores, target, epsilon: _smoothed(scores, target, epsilon) * len(scores),
+            "This is the sum over the examples; their mean is asked for.",
+        ),
+        Mistake(
+            lambda scores, target, epsilon: _smoothed(scores, target, 1 - epsilon),
+            "The two shares are swapped: for ε = 0 nothing should be spread.",
+        ),
+        Mistake(
+            lambda scores, target, epsilon: (1 - epsilon) * soft.cross_entropy(scores, target),
+            "The share that is spread over all classes has a loss too.",
+        ),
+    ),
+)
