@@ -294,6 +294,50 @@ def bars(
     return figure
 
 
+def graph(
+    nodes: Mapping[str, tuple[float, float]],
+    edges: Mapping[tuple[str, str], str],
+    title: str | None = None,
+) -> Figure:
+    """Draw boxes and the arrows between them: what is computed from what.
+
+    Args:
+        nodes: what stands in each box → its column and its row, from 0 at the upper left.
+        edges: from which box to which → what stands beside the arrow.
+        title: one line above the figure.
+    Raises:
+        ValueError: if there is no box, or an arrow begins or ends at one that is not there.
+    """
+    if not nodes:
+        raise ValueError("nodes: expected at least one, got none")
+    for ends in edges:
+        for name in ends:
+            expect_choice("edges", name, nodes)
+    columns, rows = zip(*nodes.values(), strict=True)
+    with _style():
+        figure = _figure(_WIDTH, 0.6 + 0.85 * (max(rows) + 1))
+        axes = figure.add_subplot()
+        axes.set_title(title or "")
+        axes.set_axis_off()
+        axes.set(xlim=(-0.5, max(columns) + 0.5), ylim=(max(rows) + 0.5, -0.5))
+        frame = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": OKABE_ITO[0]}
+        boxes = {
+            name: axes.text(*place, name, ha="center", va="center", bbox=frame)
+            for name, place in nodes.items()
+        }
+        for (start, end), words in edges.items():
+            arrow = {"arrowstyle": "-|>", "color": "#555555", "linewidth": 1.2}
+            arrow |= {"patchA": boxes[start].get_bbox_patch(), "shrinkA": 0, "shrinkB": 2}
+            arrow |= {"patchB": boxes[end].get_bbox_patch()}
+            axes.annotate("", nodes[end], nodes[start], arrowprops=arrow, zorder=0)
+            middle = tuple(np.mean([nodes[start], nodes[end]], axis=0))
+            axes.annotate(
+                words, middle, color=OKABE_ITO[1], ha="center", va="center", size=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+            )  # fmt: skip
+    return figure
+
+
 def matrix(
     values: Images,
     titles: Sequence[str] | None = None,

@@ -33,12 +33,12 @@ def own_tests(topic: str) -> ModuleType:
 
 
 def public_callables(module: ModuleType) -> dict[str, Callable[..., Any]]:
-    """The public functions and layers that a module defines itself."""
+    """The public functions and layers that a module, or a package, defines itself."""
     return {
         name: value
         for name, value in vars(module).items()
         if not name.startswith("_")
-        and getattr(value, "__module__", None) == module.__name__
+        and f"{getattr(value, '__module__', None)}.".startswith(f"{module.__name__}.")
         and (inspect.isfunction(value) or (inspect.isclass(value) and issubclass(value, nn.Module)))
     }
 

@@ -46,7 +46,10 @@ def imports_in(tree: ast.Module) -> Iterator[str]:
 # --- dependencies point one way -------------------------------------------------------------------
 
 CORE = {"course_lib.checking", "course_lib.device"}
-TOPIC = {f"course_lib.{topic}" for topic in TOPICS}
+# A topic is a module, or a package of several.
+TOPIC = {
+    module for module in MODULES if module.removeprefix("course_lib.").partition(".")[0] in TOPICS
+}
 SHOWN = {f"course_lib.{name}" for name in ("plots", "figures", "exercises", "formulas", "listing")}
 
 
@@ -57,7 +60,8 @@ def may_import(module: str, wanted: str) -> bool:
     if module in CORE:
         return top in sys.stdlib_module_names | {"torch"} or wanted in CORE
     if module in TOPIC:
-        return top in sys.stdlib_module_names | {"torch", "numpy"} or wanted in CORE | TOPIC
+        # tqdm, for a progress bar, costs nothing until one is wanted.
+        return top in sys.stdlib_module_names | {"torch", "numpy", "tqdm"} or wanted in CORE | TOPIC
     if module.startswith("course_lib.exercises"):
         return (
             top in sys.stdlib_module_names | {"torch", "numpy"}

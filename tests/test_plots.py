@@ -44,6 +44,11 @@ CALLS = {
     "curves, log": lambda: plots.curves({"up": ([1, 10], [1, 20])}, "size", "time", log="xy"),
     "bars": lambda: plots.bars({"loops": 812.3, "torch": 0.5}, "milliseconds", title="times"),
     "bars, log": lambda: plots.bars({"loops": 812.3, "torch": 0.0871}, "milliseconds", log=True),
+    "graph": lambda: plots.graph(
+        {"x = 2": (0, 0), "w = 3": (0, 1), "w x = 6": (1, 0.5)},
+        {("x = 2", "w x = 6"): "3", ("w = 3", "w x = 6"): "2"},
+        title="a product",
+    ),
     "matrix": lambda: plots.matrix(
         [torch.arange(20).reshape(4, 5), torch.randn(3, 3), torch.ones(1, 1)],
         titles=["pixels", "kernel", "an answer with a long name"],
@@ -575,3 +580,32 @@ def test_a_large_matrix_has_a_scale_instead_of_numbers():
 def test_wrong_matrices_are_answered(arguments, message):
     with pytest.raises(ValueError, match=message):
         plots.matrix(**arguments)
+
+
+def test_a_graph_has_its_boxes_and_arrows_where_they_belong():
+    figure = CALLS["graph"]()
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    texts = {text.get_text(): text for text in axes.texts}
+    assert {"x = 2", "w = 3", "w x = 6", "3", "2"} <= texts.keys()
+    boxes = {name: texts[name].get_window_extent() for name in ("x = 2", "w = 3", "w x = 6")}
+    assert boxes["x = 2"].y0 > boxes["w = 3"].y1, "row 0 is above row 1"
+    assert boxes["x = 2"].x1 < boxes["w x = 6"].x0
+    arrows = [text.arrow_patch for text in axes.texts if getattr(text, "arrow_patch", None)]
+    assert len(arrows) == 2
+    for arrow, start in zip(arrows, ("x = 2", "w = 3"), strict=True):
+        tail = arrow.patchA.get_window_extent()
+        assert tail.contains(*boxes[start].get_points().mean(0))
+        assert arrow.patchB is texts["w x = 6"].get_bbox_patch()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges", "message"),
+    [
+        ({}, {}, "nodes: expected at least one"),
+        ({"a": (0, 0)}, {("a", "b"): ""}, "edges: expected one of 'a', got 'b'"),
+    ],
+)
+def test_wrong_graphs_are_answered(nodes, edges, message):
+    with pytest.raises(ValueError, match=message):
+        plots.graph(nodes, edges)
