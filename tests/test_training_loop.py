@@ -206,8 +206,8 @@ def test_shuffles_anew_in_each_epoch_as_the_seed_says() -> None:
 
 
 def test_leaves_the_random_states_alone() -> None:
-    torch.manual_seed(3)
     model = linear()
+    torch.manual_seed(3)
     training.fit(
         model, F.cross_entropy, examples(), epochs=1,
         optimizer=training.SGD(model.parameters()), **FIT,
@@ -256,7 +256,7 @@ def test_float16_scales_the_loss_so_that_small_gradients_survive(device: torch.d
     model.weight.data.fill_(1.0)
     data = torch.ones(4, 1), torch.zeros(4, 1)
     training.fit(
-        model, lambda output, target: 1e-7 * output.mean(), data, epochs=1, precision="float16",
+        model, lambda output, target: 1e-7 * output.float().mean(), data, epochs=1, precision="float16",
         optimizer=training.SGD(model.parameters(), lr=1e6), device=device, progress=False,
     )  # fmt: skip
     assert model.weight.item() == pytest.approx(0.9, rel=1e-2)
@@ -398,15 +398,15 @@ def test_what_led_to_it_is_told() -> None:
     with pytest.raises(FloatingPointError) as error:
         training.fit(
             model, F.mse_loss, (torch.ones(4, 6), torch.zeros(4, 2)), epochs=99, batch_size=2,
-            optimizer=training.SGD(model.parameters(), lr=1e6), **FIT,
+            optimizer=training.SGD(model.parameters(), lr=1e3), **FIT,
         )  # fmt: skip
     message = message_of(error)
     before = message.partition("losses before it: ")[2].partition(";")[0].split(", ")
-    assert len(before) in (4, 5)
+    assert len(before) == 5
     numbers = [float(loss) for loss in before]
     assert numbers == sorted(numbers)
     norm = float(message.partition("step before: ")[2].partition(";")[0])
-    assert norm > 1e6
+    assert norm > 1e9
     assert "their inputs are all finite" in message
 
 
@@ -492,7 +492,7 @@ def test_resumes_bit_for_bit_wherever_it_was_stopped(
     kind: str, every: int | None, tmp_path: Path
 ) -> None:
     expected = training_runs.run(None, kind)
-    for at in range(1, 4 * EPOCHS * 2, 5 if every is None else 3):
+    for at in range(1, 8 * EPOCHS, 7 if every == 1 else 5):
         path = tmp_path / f"{at}.pt"
         with pytest.raises(PulledPlugError):
             training_runs.run(path, kind, stopping(at), checkpoint_every=every)
@@ -523,13 +523,12 @@ def test_resumes_with_scaled_losses(tmp_path: Path) -> None:
 
 def test_a_run_can_be_stopped_again_and_again(tmp_path: Path) -> None:
     expected, path, stops = training_runs.run(None), tmp_path / "checkpoint.pt", 0
-    while True:
-        try:
-            found = training_runs.run(path, loss=stopping(3), checkpoint_every=1)
+    found = None
+    while found is None:
+        try:  # each life lasts long enough for a step and the validation
+            found = training_runs.run(path, loss=stopping(5), checkpoint_every=1)
         except PulledPlugError:
             stops += 1
-            continue
-        break
     assert stops > 5
     assert_same_run(found, expected)
 
@@ -890,7 +889,10 @@ OTHERS: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
         lambda: {"train": examples(12)},
         r"a run on \(examples, batch size\) = \[12, 64\], got \[37, 64\]",
     ),
-    "other batches": (lambda: {"batch_size": 5}, r"= \[37, 5\], got \[37, 64\]"),
+    "other batches": (
+        lambda: {"batch_size": 5},
+        r"a run on \(examples, batch size\) = \[37, 5\], got \[37, 64\]",
+    ),
 }
 
 

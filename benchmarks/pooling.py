@@ -1,0 +1,84 @@
+"""What the chapter `pooling` times: the layers of usual networks, in both memory layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.core import BACKWARD, FORWARD, Case
+from course_lib import pooling as pool
+
+Shape = tuple[int, int, int, int]
+
+
+def _blurred(images: Tensor) -> Tensor:
+    """The blur pool by the framework: mirror, then a strided convolution, channel by channel."""
+    taps = torch.tensor([0.25, 0.5, 0.25], device=images.device)
+    bank = torch.outer(taps, taps).expand(images.shape[1], 1, 3, 3)
+    mirrored = F.pad(images, (1, 1, 1, 1), mode="reflect")
+    return F.conv2d(mirrored, bank, stride=2, groups=images.shape[1])
+
+
+TWINS: dict[str, tuple[Callable[..., Any], Callable[..., Tensor]]] = {
+    "max_pool2d": (pool.max_pool2d, F.max_pool2d),
+    "avg_pool2d": (pool.avg_pool2d, F.avg_pool2d),
+    "adaptive_avg": (pool.adaptive_avg_pool2d, F.adaptive_avg_pool2d),
+    "global_avg": (pool.global_avg_pool2d, partial(F.adaptive_avg_pool2d, output_size=1)),
+    "blur_pool2d": (pool.blur_pool2d, _blurred),
+}
+
+
+def _case(
+    operation: str,
+    name: str,
+    shape: Shape,
+    *at_most: float,
+    channels_last: bool = False,
+    **options: Any,
+) -> Case:
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+
+    def inputs(generator: torch.Generator) -> tuple[Tensor, ...]:
+        return (torch.randn(shape, generator=generator).contiguous(memory_format=layout),)
+
+    ours, twin = TWINS[operation]
+    return Case(
+        operation,
+        f"{name} on {'×'.join(map(str, shape))}{', channels last' if channels_last else ''}",
+        partial(ours, **options),
+        partial(twin, **options),
+        inputs,
+        at_most=dict(zip((FORWARD, BACKWARD), at_most, strict=False)),
+    )
+
+
+def _halving(operation: str, nchw: tuple[float, ...]) -> list[Case]:
+    """Windows of 2×2, stride 2, in both layouts; with the ratios to reach in the usual one."""
+    return [
+        *(_case(operation, "2×2 stride 2", shape, *nchw, kernel_size=2) for shape in SHAPES),
+        *(
+            _case(operation, "2×2 stride 2", shape, 1.0, channels_last=True, kernel_size=2)
+            for shape in SHAPES
+        ),
+    ]
+
+
+SHAPES: list[Shape] = [(64, 16, 28, 28), (16, 64, 56, 56), (16, 256, 28, 28)]
+
+CASES = [
+    _case("max_pool2d", "tiny 2×2", (1, 1, 8, 8), kernel_size=2),
+    *_halving("max_pool2d", (0.15, 1.5)),
+    _case("max_pool2d", "3×3 stride 2", (8, 64, 112, 112), kernel_size=3, stride=2, padding=1),
+    _case("max_pool2d", "5×5 stride 1", (16, 256, 28, 28), kernel_size=5, stride=1, padding=2),
+    *_halving("avg_pool2d", (0.15,)),
+    _case("avg_pool2d", "3×3 stride 2", (8, 64, 112, 112), kernel_size=3, stride=2, padding=1),
+    _case("adaptive_avg", "to 7×7", (16, 64, 56, 56), output_size=7),
+    _case("adaptive_avg", "to 7×7", (16, 64, 50, 50), output_size=7),
+    _case("global_avg", "to 1×1", (16, 512, 7, 7)),
+    _case("blur_pool2d", "3×3 stride 2", (16, 64, 56, 56)),
+]
