@@ -608,6 +608,13 @@ def test_notebooks_run_at_the_same_time(library: Path) -> None:
     assert all(is_gone(int((library / name).read_text())) for name in ("1", "2"))
 
 
+def test_what_is_printed_in_pieces_is_one_output(library: Path) -> None:
+    code = "import time\nfor n in range(3): print(n, end=' ', flush=True); time.sleep(0.2)"
+    piecewise = make("", code, document="book/part/piecewise")
+    (cell,) = execute(library, [piecewise]).runs[piecewise.document].cells
+    assert [output["text"] for output in cell["outputs"]] == ["0 1 2 "]
+
+
 def test_an_edit_while_it_runs_is_not_kept(library: Path) -> None:
     module = library / "course_lib" / "__init__.py"
     edit = f"import course_lib\nopen({str(module)!r}, 'w').write('changed = True')"

@@ -172,7 +172,7 @@ async def run_notebook(
         connection_file=str(sockets / "k.json"),
     )
     book = nbformat.reads(notebook.clean(), as_version=4)
-    client = NotebookClient(book, km=kernel, timeout=None)
+    client = NotebookClient(book, km=kernel, timeout=None, coalesce_streams=True)
     started = time.monotonic()
     index: int | None = None
     clock = asyncio.timeout(limit_s)
