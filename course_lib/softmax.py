@@ -293,9 +293,11 @@ def cross_entropy_loops(
     classes, by_index = scores.shape[1], not target.is_floating_point()
     rows = scores.movedim(1, -1).reshape(-1, classes)  # (rows, C)
     if by_index:
-        truths, kept = (part.flatten() for part in _looked_up(targets, classes, ignore_index))
+        found = _looked_up(targets, classes, ignore_index)
+        truths, kept = (part.flatten() for part in found)
     else:
-        truths, kept = targets.movedim(1, -1).reshape(-1, classes), torch.ones(len(rows))
+        truths = targets.movedim(1, -1).reshape(-1, classes)
+        kept = torch.ones(len(rows))
     weights = [1.0] * classes if weight is None else list(weight)
     losses, denominator = scores.new_zeros(len(rows)), scores.new_zeros(())
     for n, (row, truth) in enumerate(zip(rows, truths, strict=True)):
@@ -381,7 +383,8 @@ class _CrossEntropy(torch.autograd.Function):
         if torch.is_grad_enabled():  # the gradient will be differentiated in its turn
             slopes = softmax(scores, 1, total.dtype) * grad_losses[:, None]
         else:
-            powers, ctx.powers = ctx.powers, None  # they become the gradient, so only once
+            # They become the gradient, so they can be used only once.
+            powers, ctx.powers = ctx.powers, None
             powers = _powers(scores)[1] if powers is None else powers
             slopes = powers.mul_((grad_losses / total)[:, None])
         slopes = slopes.scatter_add_(1, target[:, None], -grad_losses[:, None])

@@ -180,9 +180,24 @@ def test_steps_go_downhill_and_slowly_where_it_is_sure_and_wrong(book: Book):
     assert losses == sorted(losses, reverse=True)
     assert moved[0] < 0.02 < max(moved)
     assert said["steps"] == "30"
+    page.get_by_label("True class").select_option("2")
     page.get_by_role("button", name="Start again").click()
-    assert state(page)["steps"] == "0"
+    assert (state(page)["steps"], state(page)["truth"]) == ("0", "1")
     assert numbers(state(page)["scores"]).tolist() == [2.0, 1.0, 0.0]
+
+
+@site
+def test_a_tiny_probability_is_written_out(book: Book):
+    page = book.open(FIGURES["simplex"].html)
+    for score, shown in (
+        (100, "loss = −log 4.54e−5 = 10.000"),
+        (50, "loss = −log 0.00669 = 5.007"),
+    ):
+        for name, value in {"3": score, "5": 0, "8": -100}.items():
+            slide(page, f"Score of {name}", value)
+        assert page.locator(".loss").inner_text().startswith(shown)
+    page.get_by_role("button", name="Take a step").click()
+    assert page.locator(".loss").inner_text().endswith(", after 1 step")
 
 
 @site

@@ -799,17 +799,21 @@ def _rows(scores: Tensor, target: Tensor) -> list[Tensor]:
     return [torch.logsumexp(row, 0) - row[t] for row, t in zip(scores, target, strict=True)]
 
 
-def _gradient_by_autograd(scores: Tensor, target: Tensor) -> Tensor:
+def _gradient_by_autograd(scores: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     leaf = scores.clone().requires_grad_()
-    F.cross_entropy(leaf, target).backward()
+    F.cross_entropy(leaf, target, weight).backward()
     assert leaf.grad is not None
     return leaf.grad
 
 
-def _gradient_in_place(scores: Tensor, target: Tensor) -> Tensor:
+def _gradient_in_place(scores: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     slopes = torch.softmax(scores, dim=1)
     slopes[torch.arange(len(target)), target] -= 1
-    return slopes / len(target)
+    return slopes * (weight[target] / weight[target].sum())[:, None]
+
+
+def _error(scores: Tensor, target: Tensor) -> Tensor:
+    return torch.softmax(scores, 1) - F.one_hot(target, scores.shape[1])
 
 
 def _broken(scores: Tensor, target: Tensor) -> Tensor:
@@ -830,14 +834,20 @@ RIGHT_ANSWERS: dict[str, list[Any]] = {
         [[0.1, 0.3, 0.6], [0.1, -0.7, 0.6]],
         (torch.tensor([1.0, 3, 6]) / 10, torch.tensor([1.0, -7, 6]) / 10),
     ],
-    "ex-softmax-start": [(2.30, 6.91, 1.46), (2.3026, 6.9078, 1.4612), [2.303, 6.908, 1.461]],
+    "ex-softmax-start": [(4.61, 4.61, 3.62), (4.605, 4.605, 3.622), [4.6052, 4.6052, 3.6223]],
     "ex-softmax-log": [
-        lambda scores: scores - torch.logsumexp(scores, 1, keepdim=True),
+        lambda scores: scores - torch.logsumexp(scores, 3, keepdim=True),
         lambda scores: torch.stack([row - row.max() - (row - row.max()).exp().sum().log()
-                                    for row in scores]),
+                                    for row in scores.flatten(0, 2)]).reshape(scores.shape),
         lambda scores: F.log_softmax(scores, dim=-1),
     ],
-    "ex-softmax-gradient": [_gradient_by_autograd, _gradient_in_place],
+    "ex-softmax-gradient": [
+        _gradient_by_autograd,
+        _gradient_in_place,
+        lambda scores, target, weight: (
+            (weight[target] / weight[target].sum()).diag() @ _error(scores, target)
+        ),
+    ],
     "ex-softmax-bug": [
         lambda scores, target: F.cross_entropy(scores[target >= 0], target[target >= 0]),
         lambda scores, target: sum(_rows(scores[target != -100], target[target != -100]))
@@ -862,68 +872,119 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (((0.1, 0.3, 0.6), (0.1, 0.3, 0.6)), "must be negative"),
         (((0.1, 0.3, 0.6), (-0.9, 0.3, 0.6)), "counted from 0"),
         (((0.1, 0.3, 0.6), (0, -0.7, 0)), "wrong classes matter"),
-        (((0.1, 0.3, 0.6), (0.1, 0.3, -0.4)), ""),
+        (((0.1, 0.3, 0.6), (0.1, 0.3, -0.4)), "compares"),
+        (((0.1, 0.3, 0.6), (0.1, -0.7, 0.4)), "compares"),
+        (((0.1, 0.3, 0.6), (..., ..., ...)), "compares"),
+        (((0.1, 0.3, 0.6), (0.1, ..., 0.6)), "compares"),
         (((0.0, 0.38, 0.62), (0.0, -0.62, 0.62)), ""),
         ((0.1, 0.3, 0.6), ""),
     ],
     "ex-softmax-start": [
-        ((1, 3, 0.635), "natural"),
-        ((3.3219, 9.9658, 2.108), "bits"),
-        ((0.1, 0.001, 0.232), "minus their logarithm"),
-        ((-2.3026, -6.9078, -1.4612), "minus that"),
-        ((2.3026, 6.9078, 0), "once more"),
-        ((2.3026, 6.9078, 1.5429), "how many"),
-        ((2.3, 6.9, 1.4), ""),
+        ((2, 2, 1.5731), "natural"),
+        ((6.6439, 6.6439, 5.2259), "bits"),
+        ((0.01, 0.01, 0.026724), "minus their logarithm"),
+        ((-4.605, -4.605, -3.622), "minus that"),
+        ((4.605, 4.605, 0), "once more"),
+        ((4.605, 4.605, 3.632), "how many"),
+        ((4.605, 4.605, 1.461), "ten classes"),
+        ((4.61, 4.61, ...), "second softmax see"),
+        ((4.61, 4.61, 2.0), "second softmax see"),
+        ((4.61, 3.62, 3.62), "equal scores"),
+        ((4.61, ..., ...), "equal scores"),
+        ((4.6, 4.6, 3.6), "second softmax see"),
+        ((2.303, 2.303, 1.461), ""),
         ((0, 0, 0), ""),
     ],
     "ex-softmax-log": [
-        (lambda scores: (scores.exp() / scores.exp().sum(1)[:, None]).log(), "shift the scores"),
-        (lambda scores: scores - scores.exp().sum(1, keepdim=True).log(), "overflow"),
-        (lambda scores: torch.softmax(scores, 1).log(), "rounded to 0"),
-        (lambda scores: torch.log_softmax(scores, 0), "other axis"),
-        (lambda scores: torch.softmax(scores, 1), "logarithms are asked for"),
+        (lambda scores: (scores.exp() / scores.exp().sum(-1)[..., None]).log(), "shift the scores"),
+        (lambda scores: scores - scores.exp().sum(-1, keepdim=True).log(), "overflow"),
+        (lambda scores: torch.softmax(scores, 3).log(), "rounded to 0"),
+        (lambda scores: torch.log_softmax(scores, 1), "Axis 1"),
+        (lambda scores: torch.softmax(scores, 3), "logarithms are asked for"),
         (
             lambda scores: (
-                (scores - scores.max()) - (scores - scores.max()).exp().sum(1, keepdim=True).log()
+                (scores - scores.max()) - (scores - scores.max()).exp().sum(3, keepdim=True).log()
             ),
             "One maximum",
         ),
         (
             lambda scores: (
-                scores - (scores - scores.max(1)[0][:, None]).exp().sum(1).log()[:, None]
+                scores - (scores - scores.max(3)[0][..., None]).exp().sum(3).log()[..., None]
             ),
             "in front",
         ),
-        (lambda scores: scores - torch.logsumexp(scores, 1), ""),
-        (lambda scores: -torch.log_softmax(scores, 1), ""),
-        (lambda scores: (torch.softmax(scores, 1) + 1e-12).log(), ""),
-        (lambda scores: torch.log_softmax(scores, 1) / math.log(10), ""),
+        (lambda scores: scores - torch.logsumexp(scores, 3), "keepdim"),
+        (
+            lambda scores: scores - scores.amax(3) - (scores - scores.amax(3)).exp().sum(3).log(),
+            "keepdim",
+        ),
+        (
+            lambda scores: (
+                (scores - scores.amax(3, keepdim=True))
+                - (scores - scores.amax(3, keepdim=True)).exp().sum(3).log()
+            ),
+            "keepdim",
+        ),
+        (lambda scores: torch.log_softmax(scores, 0), ""),
+        (lambda scores: torch.log_softmax(scores, 2), ""),
+        (lambda scores: -torch.log_softmax(scores, 3), ""),
+        (lambda scores: (torch.softmax(scores, 3) + 1e-12).log(), ""),
+        (lambda scores: torch.log_softmax(scores.clamp(-700, 700), 3), ""),
+        (lambda scores: torch.log_softmax(scores, 3) / math.log(10), ""),
     ],
     "ex-softmax-gradient": [
-        (lambda scores, target: len(scores) * _gradient_in_place(scores, target), "of the sum"),
-        (lambda scores, target: -_gradient_in_place(scores, target), "downhill"),
         (
-            lambda scores, target: (
-                (torch.softmax(scores, 1) - F.one_hot(target, scores.shape[1])) / scores.numel()
-            ),
-            "examples only",
+            lambda scores, target, weight: _error(scores, target) * weight[target][:, None],
+            "weighted sum",
         ),
         (
-            lambda scores, target: (
-                (torch.softmax(scores, 1) - F.one_hot(target, scores.shape[1])) / scores.shape[1]
+            lambda scores, target, weight: (
+                (_error(scores, target) * weight[target][:, None]) / len(scores)
             ),
-            "number of classes",
+            "sum of their weights",
         ),
-        (lambda scores, target: torch.softmax(scores, 1) / len(scores), "truth is missing"),
         (
-            lambda scores, target: (
-                (torch.softmax(scores, 0) - F.one_hot(target, scores.shape[1])) / len(scores)
+            lambda scores, target, weight: (
+                (_error(scores, target) * weight[target][:, None]) / weight.sum()
+            ),
+            "all classes",
+        ),
+        (lambda scores, target, weight: _error(scores, target) / len(scores), "counts alike"),
+        (
+            lambda scores, target, weight: _error(scores, target) * weight / weight[target].sum(),
+            "Each column",
+        ),
+        (lambda scores, target, weight: -_gradient_in_place(scores, target, weight), "downhill"),
+        (
+            lambda scores, target, weight: (
+                torch.softmax(scores, 1) * (weight[target] / weight[target].sum())[:, None]
+            ),
+            "truth is missing",
+        ),
+        (
+            lambda scores, target, weight: (
+                (torch.softmax(scores, 0) - F.one_hot(target, scores.shape[1]))
+                * (weight[target] / weight[target].sum())[:, None]
             ),
             "axis of softmax",
         ),
-        (lambda scores, target: torch.softmax(scores, 1) - F.one_hot(target), ""),
-        (lambda scores, target: _gradient_in_place(scores, target).sum(0), ""),
-        (lambda scores, target: F.cross_entropy(scores, target), ""),
+        (
+            lambda scores, target, weight: (
+                (scores.exp() / scores.exp().sum(1)[:, None] - F.one_hot(target, len(weight)))
+                * (weight[target] / weight[target].sum())[:, None]
+            ),
+            "A score of 1000",
+        ),
+        (
+            lambda scores, target, weight: (
+                (torch.softmax(scores, 1) - F.one_hot(target))
+                * (weight[target] / weight[target].sum())[:, None]
+            ),
+            "tell one_hot",
+        ),
+        (lambda scores, target, weight: _error(scores, target), ""),
+        (lambda scores, target, weight: _gradient_in_place(scores, target, weight).sum(0), ""),
+        (lambda scores, target, weight: F.cross_entropy(scores, target, weight), ""),
     ],
     "ex-softmax-bug": [
         (_broken, "still divided by all"),
@@ -944,6 +1005,13 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
                 F.cross_entropy(scores, target, reduction="sum") / (target < 0).sum()
             ),
             "turned round",
+        ),
+        (
+            lambda scores, target: (
+                (losses := F.cross_entropy(scores, target, reduction="none")).sum()
+                / (losses != 0).sum()
+            ),
+            "exactly 0",
         ),
         (lambda scores, target: F.cross_entropy(scores, target, reduction="none"), ""),
         (lambda scores, target: F.cross_entropy(scores, target, ignore_index=0), ""),

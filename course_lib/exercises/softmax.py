@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from unittest.mock import ANY  # equal to whatever stands in its place
 
 import torch
 from torch import Tensor
@@ -63,6 +64,11 @@ predict = Exercise(
             "The probabilities are right. The scores of the wrong classes matter too: they are in"
             " the sum below the fraction.",
         ),
+        Mistake(
+            ((0.1, 0.3, 0.6), ANY),
+            "The probabilities are right. A slope compares what a class got with the truth about"
+            " that class.",
+        ),
     ),
 )
 
@@ -71,33 +77,47 @@ predict = Exercise(
 
 start = Exercise(
     label="ex-softmax-start",
-    oracle=(math.log(10), math.log(1000), math.log(math.e + 9) - 1),
+    oracle=(math.log(100), math.log(100), math.log(math.e + 99) - 1),
     hint="Which probability does the true class have in each case? Take its natural logarithm.",
     mistakes=(
         Mistake(
-            (1, 3, math.log10(math.e + 9) - math.log10(math.e)),
+            (2, 2, math.log10(math.e + 99) - math.log10(math.e)),
             "Logarithms here are natural ones, of base e: math.log in Python.",
         ),
         Mistake(
-            (math.log2(10), math.log2(1000), math.log2(math.e + 9) - math.log2(math.e)),
+            (math.log2(100), math.log2(100), math.log2(math.e + 99) - math.log2(math.e)),
             "These are bits, of base 2; losses are measured with the natural logarithm.",
         ),
         Mistake(
-            (0.1, 0.001, math.e / (math.e + 9)),
+            (0.01, 0.01, math.e / (math.e + 99)),
             "These are the probabilities of the true class; the loss is minus their logarithm.",
         ),
         Mistake(
-            (-math.log(10), -math.log(1000), 1 - math.log(math.e + 9)),
+            (-math.log(100), -math.log(100), 1 - math.log(math.e + 99)),
             "A probability is at most 1, so its logarithm is not positive; the loss is minus that.",
         ),
         Mistake(
-            (math.log(10), math.log(1000), 0),
+            (math.log(100), math.log(100), 0),
             "The first two are right. For the third, take softmax of (1, 0, ..., 0) once more.",
         ),
         Mistake(
-            (math.log(10), math.log(1000), math.log(math.e + 10) - 1),
-            "The first two are right. In the third, one of ten classes is the true one: how many"
-            " are left?",
+            (math.log(100), math.log(100), math.log(math.e + 100) - 1),
+            "The first two are right. In the third, one of a hundred classes is the true one: how"
+            " many are left?",
+        ),
+        Mistake(
+            (math.log(100), math.log(100), math.log(math.e + 9) - 1),
+            "The first two are right. The third is the least loss of ten classes.",
+        ),
+        Mistake(
+            (math.log(100), math.log(100), ANY),
+            "The first two are right. For the third, think of a network that is certain and right:"
+            " what does the second softmax see?",
+        ),
+        Mistake(
+            (math.log(100), ANY, ANY),
+            "The first is right. For the second, write down what the first softmax makes of equal"
+            " scores, and take softmax of that.",
         ),
     ),
     tolerance=2e-3,
@@ -108,26 +128,27 @@ start = Exercise(
 
 
 def _log_softmax(scores: Tensor) -> Tensor:
-    return soft.log_softmax(scores, 1)
+    return soft.log_softmax(scores, -1)
 
 
 def _large_scores(generator: torch.Generator) -> Iterator[Case]:
-    yield (_halves(generator, 1, 3),)
-    yield (_halves(generator, 2, 2) + 1000,)
-    yield (_halves(generator, 2, 3) - 1000,)
+    """No two neighbouring axes alike and none of length 1 at the end, so that none is mistaken."""
+    yield (_halves(generator, 1, 1, 2, 3),)
+    yield (_halves(generator, 1, 2, 3, 2) + 1000,)
+    yield (_halves(generator, 2, 1, 2, 3) - 1000,)
     for _ in range(6):
-        scores = _halves(generator, _draw(generator, 2, 4), _draw(generator, 3, 5))
-        scores[0, 0] = 1500  # so that the others of this row get no probability to speak of
-        scores[1] -= 1500
+        scores = _halves(generator, _draw(generator, 1, 2), 3, 2, _draw(generator, 3, 5))
+        scores[0, 0, 0, 0] = 1500  # so that the other classes of this pixel hardly count
+        scores[0, 1] -= 1500
         yield (scores,)
 
 
 def _log_of_naive(scores: Tensor) -> Tensor:
-    return (scores.exp() / scores.exp().sum(1, keepdim=True)).log()
+    return (scores.exp() / scores.exp().sum(-1, keepdim=True)).log()
 
 
 def _naive_log_sum(scores: Tensor) -> Tensor:
-    return scores - scores.exp().sum(1, keepdim=True).log()
+    return scores - scores.exp().sum(-1, keepdim=True).log()
 
 
 def _one_maximum(scores: Tensor) -> Tensor:
@@ -135,8 +156,8 @@ def _one_maximum(scores: Tensor) -> Tensor:
 
 
 def _maximum_lost(scores: Tensor) -> Tensor:
-    shifted = scores - scores.amax(1, keepdim=True)
-    return scores - shifted.exp().sum(1, keepdim=True).log()
+    shifted = scores - scores.amax(-1, keepdim=True)
+    return scores - shifted.exp().sum(-1, keepdim=True).log()
 
 
 log_softmax = Exercise(
@@ -148,43 +169,67 @@ log_softmax = Exercise(
         Mistake(_log_of_naive, "The power of 1000 is too large to be written: shift the scores."),
         Mistake(_naive_log_sum, "The logarithm is right, but the powers below it overflow."),
         Mistake(
-            lambda scores: soft.softmax(scores, 1).log(),
+            lambda scores: soft.softmax(scores, -1).log(),
             "A very small probability is rounded to 0, and its logarithm is lost: take the"
             " logarithm on paper first.",
         ),
         Mistake(
-            lambda scores: soft.log_softmax(scores, 0),
-            "The classes of one example stand in a row: the sum runs along the other axis.",
+            lambda scores: soft.log_softmax(scores, 1),
+            "Axis 1 holds the classes in the chapter; where are they here?",
+        ),
+        Mistake(
+            lambda scores: scores - scores.amax(-1),
+            "A maximum or a sum has lost its axis, so it meets the wrong one: keepdim=True keeps"
+            " it, with length 1.",
         ),
         Mistake(
             _one_maximum,
-            "One maximum for all rows is not enough: a row far below it still vanishes.",
+            "One maximum for all pixels is not enough: a pixel far below it still vanishes.",
         ),
         Mistake(
             _maximum_lost,
             "The maximum was subtracted inside the sum, but not from the score in front of it.",
         ),
         Mistake(
-            lambda scores: soft.softmax(scores, 1),
+            lambda scores: soft.softmax(scores, -1),
             "These are the probabilities; their logarithms are asked for.",
         ),
     ),
 )
 
 
-# --- the gradient of the mean loss ----------------------------------------------------------------
+# --- the gradient of the weighted mean ------------------------------------------------------------
 
 
-def _gradient(scores: Tensor, target: Tensor) -> Tensor:
-    return (soft.softmax(scores, 1) - soft.one_hot(target, scores.shape[1])) / len(scores)
+def _sum_gradient(scores: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    error = soft.softmax(scores, 1) - soft.one_hot(target, scores.shape[1])
+    return weight[target][:, None] * error
+
+
+def _gradient(scores: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    return _sum_gradient(scores, target, weight) / weight[target].sum()
+
+
+def _weights(generator: torch.Generator, classes: int) -> Tensor:
+    """Quarters, all different, so that the classes and their sums can be told apart."""
+    return (torch.randperm(classes, generator=generator).double() + 1) / 4
 
 
 def _classified(generator: torch.Generator) -> Iterator[Case]:
-    yield _examples(generator, 2, 3)
-    yield _examples(generator, 1, 2)
-    yield _halves(generator, 2, 4), torch.tensor([1, 0])  # the last classes do not occur
+    yield *_examples(generator, 2, 3), _weights(generator, 3)
+    yield *_examples(generator, 1, 2), _weights(generator, 2)
+    # The last classes do not occur.
+    yield _halves(generator, 2, 4), torch.tensor([1, 0]), _weights(generator, 4)
     for _ in range(6):
-        yield _examples(generator, _draw(generator, 2, 4), _draw(generator, 3, 5))
+        rows, classes = _draw(generator, 2, 4), _draw(generator, 3, 5)
+        yield *_examples(generator, rows, classes), _weights(generator, classes)
+    scores, target = _examples(generator, 3, 4)
+    scores[0, 0] = 1000
+    yield scores, target, _weights(generator, 4)
+
+
+def _naive_softmax(scores: Tensor) -> Tensor:
+    return scores.exp() / scores.exp().sum(1, keepdim=True)
 
 
 gradient = Exercise(
@@ -194,30 +239,62 @@ gradient = Exercise(
     hint="Start with one example, compare with autograd, and then think of the mean.",
     mistakes=(
         Mistake(
-            lambda scores, target: _gradient(scores, target) * len(scores),
-            "This is the gradient of the sum; the loss is a mean over the examples.",
+            _sum_gradient,
+            "This is the gradient of the weighted sum; the loss is a mean: by what is it divided?",
         ),
         Mistake(
-            lambda scores, target: -_gradient(scores, target),
+            lambda scores, target, weight: _sum_gradient(scores, target, weight) / len(target),
+            "This divides by the number of examples; the mean divides by the sum of their weights.",
+        ),
+        Mistake(
+            lambda scores, target, weight: _sum_gradient(scores, target, weight) / weight.sum(),
+            "This divides by the weights of all classes, once each; the sum is over the examples.",
+        ),
+        Mistake(
+            lambda scores, target, weight: _gradient(scores, target, torch.ones_like(weight)),
+            "Every example counts alike here; where are the weights?",
+        ),
+        Mistake(
+            lambda scores, target, weight: (
+                weight
+                * (soft.softmax(scores, 1) - soft.one_hot(target, len(weight)))
+                / weight[target].sum()
+            ),
+            "Each column has the weight of its class; what counts is the true class of the row.",
+        ),
+        Mistake(
+            lambda scores, target, weight: -_gradient(scores, target, weight),
             "The sign is turned round: this is the way downhill.",
         ),
         Mistake(
-            lambda scores, target: _gradient(scores, target) / scores.shape[1],
-            "Divide by the number of examples only; the sum over the classes is no mean.",
-        ),
-        Mistake(
-            lambda scores, target: _gradient(scores, target) * len(scores) / scores.shape[1],
-            "This divides by the number of classes; the mean is over the examples.",
-        ),
-        Mistake(
-            lambda scores, target: soft.softmax(scores, 1) / len(scores),
+            lambda scores, target, weight: (
+                weight[target][:, None] * soft.softmax(scores, 1) / weight[target].sum()
+            ),
             "The truth is missing: something is subtracted at the true class.",
         ),
         Mistake(
-            lambda scores, target: (
-                (soft.softmax(scores, 0) - soft.one_hot(target, scores.shape[1])) / len(scores)
+            lambda scores, target, weight: (
+                weight[target][:, None]
+                * (soft.softmax(scores, 0) - soft.one_hot(target, len(weight)))
+                / weight[target].sum()
             ),
             "The probabilities of each example must add up to one: look at the axis of softmax.",
+        ),
+        Mistake(
+            lambda scores, target, weight: (
+                weight[target][:, None]
+                * (_naive_softmax(scores) - soft.one_hot(target, len(weight)))
+                / weight[target].sum()
+            ),
+            "A score of 1000 is too much for these powers: shift the scores, or use soft.softmax.",
+        ),
+        Mistake(
+            lambda scores, target, weight: (
+                weight[target][:, None]
+                * (soft.softmax(scores, 1) - soft.one_hot(target))
+                / weight[target].sum()
+            ),
+            "The last class need not occur in the target: tell one_hot the number of classes.",
         ),
     ),
 )
@@ -235,6 +312,9 @@ def _masked_cases(generator: torch.Generator) -> Iterator[Case]:
         scores, target = _examples(generator, rows, _draw(generator, 3, 4))
         target[2 : _draw(generator, 3, rows)] = -100
         yield scores, target
+    scores = torch.zeros(3, 4, dtype=torch.float64)
+    scores[0, 0] = 60  # a loss of exactly 0, and yet one that counts
+    yield scores, torch.tensor([0, 1, -100])
 
 
 bug = Exercise(
@@ -270,6 +350,13 @@ bug = Exercise(
                 soft.cross_entropy(scores, target, reduction="sum") / (target == -100).sum()
             ),
             "The sum is divided by the number of ignored examples: the mask is turned round.",
+        ),
+        Mistake(
+            lambda scores, target: (
+                soft.cross_entropy(scores, target, reduction="sum")
+                / (soft.cross_entropy(scores, target, reduction="none") != 0).sum()
+            ),
+            "A picture with a label may have a loss of exactly 0, and it counts too.",
         ),
     ),
 )

@@ -55,12 +55,19 @@ const TENTH = 10; // sliders count tenths
 const [COLDEST, DOUBLINGS] = [0.25, 4]; // temperatures from 1/4 to 4
 const FINE = 8; // slider steps for each doubling
 const BEGIN = [2, 1, 0];
+const TRUTH = 1; // the true class at the beginning
 const LEVELS = [0.9, 0.5, 0.1]; // probabilities of the true class at which a line is drawn
 const MARGIN = 24; // around the triangle: room for the names
 const STRIDE = 0.02; // of a key press, in sides of the triangle
 
+/** A probability in three digits, however small, so that its logarithm can be checked. */
+function precise(p) {
+  if (p >= 0.1) return decimal(p, 3);
+  return (p < 1e-3 ? p.toExponential(2) : p.toPrecision(3)).replace("-", "−");
+}
+
 function build(kit, { names }) {
-  const state = { scores: [...BEGIN], notch: 2 * FINE, truth: 1, trail: [] };
+  const state = { scores: [...BEGIN], notch: 2 * FINE, truth: TRUTH, trail: [] };
   const temperature = () => COLDEST * 2 ** (state.notch / FINE);
   const now = () => core.softmax(state.scores, temperature());
 
@@ -93,6 +100,7 @@ function build(kit, { names }) {
   });
   const reset = kit.button("Start again", () => {
     state.notch = 2 * FINE;
+    state.truth = TRUTH;
     move([...BEGIN]);
   });
   const triangle = kit.canvas(1.08, drawTriangle, { touch, key });
@@ -102,9 +110,9 @@ function build(kit, { names }) {
     "p",
     { class: "caption" },
     element("span", { class: "key push" }),
-    " the push on the scores, y − p ",
+    " y − p, the push on the scores (times 1 / T) ",
     element("span", { class: "key way" }),
-    " where the probabilities go in one step. Thin lines: equal loss.",
+    " where the probabilities go in one step with learning rate 1. Thin lines: equal loss.",
   );
 
   kit.body.append(
@@ -316,10 +324,10 @@ function build(kit, { names }) {
     showRows(p, slopes);
     lossLine.replaceChildren(
       "loss = −log ",
-      decimal(p[y], 3),
+      precise(p[y]),
       " = ",
       element("strong", {}, decimal(loss, 3)),
-      state.trail.length ? `, after ${state.trail.length} steps` : "",
+      state.trail.length ? `, after ${state.trail.length} ${state.trail.length === 1 ? "step" : "steps"}` : "",
     );
     const shares = names.map((name, c) => `${name} ${decimal(p[c], 3)}`).join(", ");
     const said = `Probabilities: ${shares}. The truth is ${names[y]}: loss ${decimal(loss, 3)}.`;
