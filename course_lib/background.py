@@ -117,7 +117,7 @@ def linear_to_grey(light: Tensor) -> Tensor:
     Args:
         light: ``Tensor[..., 3, H, W]``, floating, linear red, green and blue.
     Returns:
-        ``Tensor[..., 1, H, W]``: the luminance of Recommendation BT.709, still linear.
+        ``Tensor[..., 1, H, W]``: the luminance for the primaries of sRGB and BT.709, still linear.
     Raises:
         TypeError: if ``light`` is no floating tensor.
         ValueError: if it has not three channels.
@@ -126,7 +126,7 @@ def linear_to_grey(light: Tensor) -> Tensor:
 
 
 def luma(image: Tensor) -> Tensor:
-    """Weigh stored values, as video does; equation (background-luma).
+    """Weigh stored values, as older video and JPEG do; equation (background-luma).
 
     A number for coding, near to brightness only: it adds values that are no amounts of light.
 
@@ -178,7 +178,7 @@ def ssim_loops(a: Tensor, b: Tensor, data_range: float = 1.0) -> Tensor:
     """
     _expect_windows(a, b, data_range)
     window = _window(a)  # (11,)
-    weight = torch.outer(window, window)
+    w = torch.outer(window, window)
     first, second = _stacked(a), _stacked(b)  # (N, C, H, W)
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     images, channels, height, width = first.shape
@@ -188,14 +188,15 @@ def ssim_loops(a: Tensor, b: Tensor, data_range: float = 1.0) -> Tensor:
         for c in range(channels):
             for i in range(height - 10):
                 for j in range(width - 10):
-                    x = first[n, c, i : i + 11, j : j + 11]
-                    y = second[n, c, i : i + 11, j : j + 11]
-                    mean_x, mean_y = (weight * x).sum(), (weight * y).sum()
-                    var_x = (weight * (x - mean_x) ** 2).sum()
-                    var_y = (weight * (y - mean_y) ** 2).sum()
-                    cov = (weight * (x - mean_x) * (y - mean_y)).sum()
-                    alike = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
-                    total = total + alike / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+                    in_a = first[n, c, i : i + 11, j : j + 11]
+                    in_b = second[n, c, i : i + 11, j : j + 11]
+                    mean_a, mean_b = (w * in_a).sum(), (w * in_b).sum()
+                    var_a = (w * (in_a - mean_a) ** 2).sum()
+                    var_b = (w * (in_b - mean_b) ** 2).sum()
+                    cov = (w * (in_a - mean_a) * (in_b - mean_b)).sum()
+                    above = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
+                    below = (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
+                    total = total + above / below
         results.append(total / (channels * (height - 10) * (width - 10)))
     return torch.stack(results) if a.ndim == 4 else results[0]
 
@@ -220,18 +221,21 @@ def ssim(a: Tensor, b: Tensor, data_range: float = 1.0) -> Tensor:
         TypeError, ValueError: as `psnr`, or if a picture is smaller than the window.
     """
     _expect_windows(a, b, data_range)
-    x, y = _stacked(a), _stacked(b)  # (N, C, H, W)
+    first, second = _stacked(a), _stacked(b)  # (N, C, H, W)
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    maps = torch.cat([x, y, x * x, y * y, x * y], 1)  # (N, 5 C, H, W)
+    products = first * first, second * second, first * second
+    maps = torch.cat([first, second, *products], 1)  # (N, 5 C, H, W)
     count, window = maps.shape[1], _window(a)
     down = window.view(1, 1, 11, 1).expand(count, -1, -1, -1)
     across = window.view(1, 1, 1, 11).expand(count, -1, -1, -1)
     means = F.conv2d(F.conv2d(maps, down, groups=count), across, groups=count)
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = means.chunk(5, 1)  # (N, C, H - 10, W - 10)
-    var_x, var_y = mean_xx - mean_x**2, mean_yy - mean_y**2
-    cov = mean_xy - mean_x * mean_y
-    alike = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
-    result = (alike / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean(dim=(1, 2, 3))
+    # five times (N, C, H - 10, W - 10)
+    mean_a, mean_b, mean_aa, mean_bb, mean_ab = means.chunk(5, 1)
+    var_a, var_b = mean_aa - mean_a**2, mean_bb - mean_b**2
+    cov = mean_ab - mean_a * mean_b
+    above = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
+    below = (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
+    result = (above / below).mean(dim=(1, 2, 3))
     return result if a.ndim == 4 else result[0]
 
 

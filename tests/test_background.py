@@ -539,8 +539,16 @@ def _halve_rows_only(image: Tensor) -> Tensor:
 
 
 def _psnr_by_root(a: Tensor, b: Tensor) -> float:
-    rmse = math.sqrt(((a.double() - b.double()) ** 2).mean())
-    return 20 * math.log10(255 / rmse)
+    return 20 * math.log10(255 / _rmse(a, b))
+
+
+def _rmse(a: Tensor, b: Tensor) -> float:
+    return math.sqrt(((a.double() - b.double()) ** 2).mean())
+
+
+def _psnr_of_shorts(a: Tensor, b: Tensor) -> float:
+    difference = a.to(torch.int16) - b.to(torch.int16)
+    return 10 * math.log10(255**2 / (difference * difference).float().mean())
 
 
 def _psnr_of_units(a: Tensor, b: Tensor) -> Tensor:
@@ -594,7 +602,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
     "ex-background-wrapped": [
         (
             lambda a, b: (10 * torch.log10(255**2 / ((a - b) ** 2).float().mean())).item(),
-            "starts over",
+            "start over",
         ),
         (
             lambda a, b: (10 * torch.log10(255**2 / ((a - b).float() ** 2).mean())).item(),
@@ -602,14 +610,36 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         ),
         (lambda a, b: topic.psnr(a.double(), b.double()).item(), "not 1"),
         (_psnr_of_signed_bytes, ""),
+        (_psnr_of_shorts, "end at 32,767"),
+        (lambda a, b: 20 * math.log10(256 / _rmse(a, b)), "largest byte"),
+        (lambda a, b: 20 * math.log10(a.max().item() / _rmse(a, b)), "not of these pictures"),
+        (
+            lambda a, b: 10 * math.log10(255**2 / ((a.int() - b.int()) ** 2).sum()),
+            "their mean",
+        ),
+        (
+            lambda a, b: 10 * math.log10(255**2 / (a.float() - b.float()).abs().mean()),
+            "squares them",
+        ),
+        (
+            lambda a, b: 20 * math.log10(255 / (a.float() - b.float()).abs().mean()),
+            "not the root",
+        ),
+        (lambda a, b: -_psnr_by_root(a, b), ""),
         (lambda a, b: ((a.double() - b.double()) ** 2).mean().item(), ""),
     ],
     "ex-background-alarms": [
         ((0.99, 0.9), "that are found"),
-        ((0.99, 0.153), "healthy eyes only"),
+        ((0.99, 0.153), "rounded, not cut"),
+        ((0.99, 90 / 590), "healthy eyes only"),
+        ((0.99, 0.15), "three decimals"),
+        ([0.99, 0.155], "three decimals"),
+        ((99, 15.4), "between 0 and 1"),
+        ((99.0, 15.385), "between 0 and 1"),
         ((0.01, 0.154), "lazy program"),
         ((0.5, 0.154), ""),
-        ((0.99, 0.15), ""),
+        ((0.99, 0.2), ""),
+        ((0.99, 15.4), ""),
     ],
     "ex-background-counts": [
         (lambda sizes: (_count_by_loop(sizes)[1],) * 2, "lack the biases"),
@@ -623,6 +653,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         ((4, 12, 6), "One thing is missing"),
         ((4, 8, 4), "Adam remembers"),
         ((4, 16, 4), "not a quarter"),
+        ((4e9, 16e9, 8e9), "asked is gigabytes"),
         ((8, 32, 16), ""),
     ],
 }

@@ -101,6 +101,23 @@ def test_what_is_kept_is_what_the_library_keeps(book: Book):
             assert ratio == pytest.approx(theirs.item(), abs=1e-9)
 
 
+@site
+def test_a_new_photograph_starts_where_the_two_means_differ_most(book: Book):
+    page = book.open(FIGURES["pixel_budget"].html)
+    image = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    channels = [{"height": 12, "width": 12, "values": c.flatten().tolist()} for c in image]
+    for across in (1, 3, 4):
+        light, numbers = (reduced(image, across, 16, kind) for kind in ("light", "numbers"))
+        at = (light - numbers).abs().sum(0).argmax().item()
+        got = core(page, "core.liveliest(a[0], a[1])", [channels, across])
+        assert got == list(divmod(at, across))
+    page.get_by_label("Photograph", exact=True).select_option("picture 2")
+    light, numbers = (reduced(photo(2).double(), 6, 16, kind) for kind in ("light", "numbers"))
+    gains = (light - numbers).abs().sum(0)
+    chosen = gains[int(state(page)["row"]), int(state(page)["column"])]
+    assert chosen == pytest.approx(gains.max().item(), abs=1e-4)
+
+
 def check(page: Page, image: Tensor) -> None:
     """The figure's own words, against the library."""
     said = state(page)
@@ -184,3 +201,9 @@ def test_the_words_do_not_give_the_picture_away_or_lie(book: Book):
     said = page.locator(".live").inner_text()
     assert said.startswith("864 bits, 0.7\u00a0% of the photograph’s 124,416. Against it: ")
     assert f"{float(state(page)['psnr']):.1f} dB" in said
+    bold = page.locator(".caption strong").last
+    for kind in ("light", "numbers"):
+        page.get_by_label("Average the").select_option(kind)
+        assert bold.inner_text().replace(", ", ",") == state(page)[kind]
+    slide(page, "Pixels across", 0)
+    assert page.locator(".live").inner_text().startswith("24 bits, 0.02\u00a0% of")

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Real
 
 import torch
 from torch import Tensor
 
 from course_lib import background as topic
 from course_lib.exercises import Case, Exercise, Mistake
+
+
+@dataclass(frozen=True, eq=False)
+class _Between:
+    """A mistake that is any number of an interval."""
+
+    low: float
+    high: float
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or (isinstance(other, Real) and self.low < float(other) < self.high)
+
+    def __hash__(self) -> int:
+        return hash((self.low, self.high))
 
 
 def _draw(generator: torch.Generator, low: int, high: int) -> int:
@@ -139,6 +155,15 @@ def _half_wrapped_mse(a: Tensor, b: Tensor) -> float:
     return ((a - b).double() ** 2).mean().item()
 
 
+def _short_mse(a: Tensor, b: Tensor) -> float:
+    """The difference has room, its square has not."""
+    return ((a.short() - b.short()) ** 2).double().mean().item()
+
+
+def _absolute(a: Tensor, b: Tensor) -> float:
+    return (a.double() - b.double()).abs().mean().item()
+
+
 def _mse(a: Tensor, b: Tensor) -> float:
     return ((a.double() - b.double()) ** 2).mean().item()
 
@@ -152,16 +177,41 @@ wrapped = Exercise(
     oracle=_psnr,
     cases=_psnr_cases,
     tolerance=1e-4,
-    hint="Print the difference of the two pixels before it is squared.",
+    hint="Print the difference of two pixels, and its square.",
     mistakes=(
         Mistake(
             _decibels(_wrapped_mse),
-            "The numbers are still bytes when they are subtracted or squared; a byte ends at 255"
-            " and starts over.",
+            "What is squared are bytes, so the squares are bytes too: they end at 255 and start"
+            " over.",
         ),
         Mistake(
             _decibels(_half_wrapped_mse),
             "The bytes become floating numbers too late: the difference has wrapped already.",
+        ),
+        Mistake(
+            _decibels(_short_mse),
+            "The differences are right now, but whole numbers of 16 bits end at 32,767: which is"
+            " the largest square?",
+        ),
+        Mistake(
+            lambda a, b: 10 * math.log10(256**2 / _mse(a, b)),
+            "The errors are right, the peak is not: how far is it from 0 to the largest byte?",
+        ),
+        Mistake(
+            lambda a, b: 10 * math.log10(a.max().double() ** 2 / _mse(a, b)),
+            "The errors are right, but the peak is that of all bytes, not of these pictures.",
+        ),
+        Mistake(
+            lambda a, b: 10 * math.log10(255**2 / (_mse(a, b) * a.numel())),
+            "The squares are added up here; the formula takes their mean.",
+        ),
+        Mistake(
+            _decibels(_absolute),
+            "This is the mean of the differences without their sign; the formula squares them.",
+        ),
+        Mistake(
+            lambda a, b: 20 * math.log10(255 / _absolute(a, b)),
+            "The mean of the differences is not the root of the mean of their squares.",
         ),
         Mistake(
             lambda a, b: 10 * math.log10(1 / _mse(a, b)),
@@ -211,7 +261,16 @@ alarms = Exercise(
         ),
         Mistake(
             (0.99, 90 / 590),
-            "The false alarms come from the healthy eyes only: 5 % of 9,900.",
+            "Close: the false alarms come from the healthy eyes only, 5 % of 9,900; and the third"
+            " decimal is rounded, not cut.",
+        ),
+        Mistake(
+            (0.99, _Between(0.149, 0.159)),
+            "The right way; but give three decimals, rounded.",
+        ),
+        Mistake(
+            (_Between(1.5, 100), _Between(1.5, 100)),
+            "These are percents: a share is a number between 0 and 1.",
         ),
         Mistake(
             (0.99, 90 / 495),
@@ -313,6 +372,10 @@ memory = Exercise(
         Mistake(
             (32, 128, 64),
             "These are gigabits; eight bits are a byte.",
+        ),
+        Mistake(
+            (4e9, 16e9, 8e9),
+            "These are bytes; asked is gigabytes.",
         ),
         Mistake(
             (4, 4, 2),

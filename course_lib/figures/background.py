@@ -36,7 +36,8 @@ def pixel_budget(photos: Mapping[str, Tensor]) -> Figure:
         asset("pixel_budget.js"),
         data,
         "How few pixels make a picture",
-        "Add pixels until you know what you see. Click a pixel to see what it is the mean of.",
+        "Add pixels until you know what you see. Click a pixel, or walk with the arrow keys, to see"
+        " what it is the mean of.",
     )
 
 

@@ -42,6 +42,21 @@ const core = {
     return { height: across, width: across, values };
   },
 
+  /** Row and column of the block whose two means differ most. */
+  liveliest(channels, across) {
+    const apart = ([row, column]) =>
+      channels.reduce((sum, channel) => {
+        const values = core.block(channel, across, row, column);
+        return sum + Math.abs(core.mean(values, "light") - core.mean(values, "numbers"));
+      }, 0);
+    const places = Array.from({ length: across * across }, (_, at) => [
+      Math.floor(at / across),
+      at % across,
+    ]);
+    const gains = places.map(apart);
+    return places[gains.indexOf(Math.max(...gains))];
+  },
+
   /** Peak signal-to-noise ratio in decibels, each kept pixel spread over its block again. */
   psnr(channels, kept) {
     let sum = 0;
@@ -66,7 +81,7 @@ const core = {
 
 const KINDS = [
   ["light", "light"],
-  ["numbers", "stored numbers"],
+  ["numbers", "numbers"],
 ];
 
 function build(kit, data) {
@@ -87,7 +102,7 @@ function build(kit, data) {
     photos.map(({ name }, at) => [at, name]),
     (value) => {
       state.photo = Number(value);
-      recompute();
+      choose(...core.liveliest(channels(), across()));
     },
   );
   const pixels = kit.slider(
@@ -240,6 +255,8 @@ function build(kit, data) {
     const size = side / n;
     const spent = n * n * 3 * state.bits;
     const full = side * side * 24;
+    const percent = (100 * spent) / full;
+    const digits = percent < 0.1 ? 2 : percent < 10 ? 1 : 0;
     const ratio = core.psnr(channels(), kept);
     const said = Number.isFinite(ratio) ? `${decimal(ratio, 1)} dB` : "no error";
     const bytes = (which) => meanOf(which).map((v) => Math.round(255 * v));
@@ -260,9 +277,13 @@ function build(kit, data) {
       element("strong", {}, "One pixel from near"),
       ` its block of ${size} × ${size} in the photograph, and two means`,
     );
+    const mark = (values, which) =>
+      state.kind === which ? element("strong", {}, values.join(", ")) : values.join(", ");
     means.replaceChildren(
-      `Red, green, blue. Mean of numbers: ${numbers.join(", ")}. Mean of light: `,
-      element("strong", {}, light.join(", ")),
+      "Red, green, blue. Mean of numbers: ",
+      mark(numbers, "numbers"),
+      ". Mean of light: ",
+      mark(light, "light"),
       ".",
     );
     picture.describe(
@@ -288,7 +309,7 @@ function build(kit, data) {
       light: light.join(","),
     });
     kit.announce(
-      `${grouped(spent)} bits, ${decimal((100 * spent) / full, spent < full / 10 ? 1 : 0)}\u00a0% ` +
+      `${grouped(spent)} bits, ${decimal(percent, digits)}\u00a0% ` +
         `of the photograph’s ${grouped(full)}. Against it: ${said}. The outlined pixel, in row ` +
         `${state.row} and column ${state.column}, stands for ${size} × ${size}.`,
     );
