@@ -1,4 +1,4 @@
-"""What the chapter `training` times: an epoch of `fit`, optimisers, normalisation."""
+"""What the chapter `training` times: an epoch of `fit`, normalisation, the optimisers' steps."""
 
 from __future__ import annotations
 
@@ -11,54 +11,53 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.core import BACKWARD, FORWARD, Case
+from benchmarks.core import FORWARD, Case
 from course_lib import training
 
-BATCH = 64
+Shape = tuple[int, ...]
+
+
+def _by(shape: Shape) -> str:
+    return "×".join(map(str, shape))
 
 
 # --- an epoch -----------------------------------------------------------------------------------
 
+_SCANS, _BATCH = (1797, 1, 8, 8), 64
 
-def _small_cnn(device: torch.device) -> nn.Module:
-    """The same weights each time, as many as LeNet has."""
+
+def _prepared(images: Tensor) -> tuple[nn.Module, torch.optim.Optimizer, Tensor]:
+    """The chapter's small CNN, its optimiser, and an order of the images; the same each time."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return nn.Sequential(
-            nn.Conv2d(1, 16, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(16, 32, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(32 * 7 * 7, 10),
-        ).to(device)
+        model = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
+            nn.Flatten(), nn.Linear(512, 10),
+        ).to(images.device)  # fmt: skip
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9), order
 
 
 def _weights(model: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
-def _prepared(images: Tensor) -> tuple[nn.Module, torch.optim.Optimizer, Tensor]:
-    model = _small_cnn(images.device)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9), order
-
-
-def _by_fit(images: Tensor, labels: Tensor) -> Tensor:
+def _by_fit(images: Tensor, labels: Tensor, channels_last: bool = False) -> Tensor:
     model, optimizer, _ = _prepared(images)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
     training.fit(
-        model, F.cross_entropy, (images, labels), optimizer=optimizer, epochs=1, batch_size=BATCH,
+        model, F.cross_entropy, (images, labels), optimizer=optimizer, epochs=1, batch_size=_BATCH,
         device=images.device, progress=False,
     )  # fmt: skip
     return _weights(model)
 
 
 def _by_hand(images: Tensor, labels: Tensor) -> Tensor:
-    """What one writes without a library, and with nothing to look at."""
+    """The loop that one writes, with nothing to look at."""
     model, optimizer, order = _prepared(images)
-    for batch in order.to(images.device).split(BATCH):
+    for batch in order.to(images.device).split(_BATCH):
         loss = F.cross_entropy(model(images[batch]), labels[batch])
         optimizer.zero_grad()
         loss.backward()
@@ -66,10 +65,11 @@ def _by_hand(images: Tensor, labels: Tensor) -> Tensor:
     return _weights(model)
 
 
-def _by_loader(images: Tensor, labels: Tensor) -> Tensor:
+def _by_loader(images: Tensor, labels: Tensor, workers: int = 0) -> Tensor:
     model, optimizer, order = _prepared(images)
-    data = TensorDataset(images, labels)
-    for inputs, targets in DataLoader(data, BATCH, sampler=order.tolist()):
+    data = TensorDataset(images.cpu(), labels.cpu())
+    for batch in DataLoader(data, _BATCH, sampler=order.tolist(), num_workers=workers):
+        inputs, targets = (part.to(images.device) for part in batch)
         loss = F.cross_entropy(model(inputs), targets)
         optimizer.zero_grad()
         loss.backward()
@@ -77,22 +77,96 @@ def _by_loader(images: Tensor, labels: Tensor) -> Tensor:
     return _weights(model)
 
 
-def _scans(count: int) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
-    return lambda generator: (
-        torch.randn(count, 1, 28, 28, generator=generator),
-        torch.randint(10, (count,), generator=generator),
+def _scans(generator: torch.Generator) -> tuple[Tensor, ...]:
+    return torch.rand(_SCANS, generator=generator), torch.randint(
+        10, _SCANS[:1], generator=generator
     )
 
 
-def _epoch(twin: Callable[..., Tensor], name: str, at_most: float) -> Case:
-    multiply_adds = 9 * 16 * 28**2 + 9 * 16 * 32 * 14**2 + 32 * 7**2 * 10
+def _epoch(
+    name: str, ours: Callable[..., Tensor], twin: Callable[..., Tensor], *at_most: float
+) -> Case:
+    multiply_adds = 9 * 16 * 8**2 + 9 * 16 * 32 * 4**2 + 512 * 10
     return Case(
         "fit",
-        f"1 epoch, small CNN, 2048×1×28×28, beside {name}",
-        _by_fit,
+        f"small CNN {_by(_SCANS)}, {name}",
+        ours,
         twin,
-        _scans(2048),
-        3 * 2048 * multiply_adds,
+        _scans,
+        multiply_adds=3 * _SCANS[0] * multiply_adds,  # forward, and twice that backward
         directions=(FORWARD,),
-        at_most={FORWARD: at_most},
+        at_most=dict(zip((FORWARD,), at_most, strict=False)),
     )
+
+
+# --- normalisation ------------------------------------------------------------------------------
+
+
+def _normal(*shapes: Shape) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
+    return lambda generator: tuple(torch.randn(shape, generator=generator) for shape in shapes)
+
+
+def _batch_norm(shape: Shape) -> Case:
+    def call(function: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return function(x, None, None, weight, bias, training=True)
+
+    return Case(
+        "batch_norm",
+        _by(shape),
+        partial(call, training.batch_norm),
+        partial(call, F.batch_norm),
+        _normal(shape, shape[1:2], shape[1:2]),
+    )
+
+
+def _layer_norm(shape: Shape) -> Case:
+    def call(function: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return function(x, shape[-1:], weight, bias)
+
+    return Case(
+        "layer_norm",
+        _by(shape),
+        partial(call, training.layer_norm),
+        partial(call, F.layer_norm),
+        _normal(shape, shape[-1:], shape[-1:]),
+    )
+
+
+# --- optimisers ---------------------------------------------------------------------------------
+
+
+def _steps(name: str, side: int, **options: Any) -> Case:
+    """Ten steps of a matrix, each on the same gradient."""
+
+    def call(optimizer_class: Callable[..., Any], start: Tensor, gradient: Tensor) -> Tensor:
+        parameter = start.clone()
+        parameter.grad = gradient
+        optimizer = optimizer_class([parameter], lr=0.01, **options)
+        for _ in range(10):
+            optimizer.step()
+        return parameter
+
+    return Case(
+        name,
+        f"10 steps of {side}×{side}",
+        partial(call, getattr(training, name)),
+        partial(call, getattr(torch.optim, name)),
+        _normal((side, side), (side, side)),
+        directions=(FORWARD,),
+    )
+
+
+CASES = [
+    _epoch("a loop by hand", _by_fit, _by_hand, 1.05),
+    _epoch("DataLoader", _by_fit, _by_loader, 0.8),
+    _epoch("channels last, DataLoader", partial(_by_fit, channels_last=True), _by_loader, 0.8),
+    _epoch("DataLoader, 2 workers", _by_fit, partial(_by_loader, workers=2), 0.8),
+    _batch_norm((64, 16, 28, 28)),
+    _batch_norm((64, 256)),
+    _layer_norm((64, 196, 192)),
+    _steps("SGD", 64, momentum=0.9),
+    _steps("SGD", 1024, momentum=0.9),
+    _steps("RMSprop", 1024),
+    _steps("AdamW", 64),
+    _steps("AdamW", 1024),
+]

@@ -160,10 +160,8 @@ def test_a_surface_has_the_gradient_that_autograd_finds(book: Book, name: str):
         assert loss == pytest.approx(truth.item(), abs=1e-12, rel=1e-12)
         row = slope[slope.abs().sum(1) > 0][0]
         torch.testing.assert_close(torch.tensor(gradient, dtype=torch.float64), row)
-    lowest = core(page, f"core.surfaces['{name}'].loss(a)", {"saddle": [0, 1]}.get(name, [0, 0]))
-    if name == "curved valley":
-        lowest = core(page, f"core.surfaces['{name}'].loss(a)", [1, 1])
-    assert lowest == 0
+    marked = "(one => one.lowest.map(one.loss))(core.surfaces[a])"
+    assert core(page, marked, name) == ([0, 0] if name == "saddle" else [0])
 
 
 @site
@@ -237,6 +235,7 @@ def test_the_maps_of_the_classifier_hold_its_lowest_point():
         reach = torch.where(low + high > 0, -low, high)  # ... beyond 0, where it starts
         assert (reach >= 0.5).all()
         point = (lowest - reach * lowest.sign()).double().requires_grad_()
+        assert found["lowest"] == [pytest.approx(point.tolist(), abs=1e-6)]
         loss = F.binary_cross_entropy_with_logits(point[0] * inputs + point[1], target)
         (slope,) = torch.autograd.grad(loss, point)
         assert slope.abs().max() < 1e-5

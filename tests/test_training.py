@@ -466,6 +466,15 @@ def _adam_broken(weight: Tensor, gradients: Tensor, lr: float, eps: float) -> Te
     return weight
 
 
+def _adam_second_form(weight: Tensor, gradients: Tensor, lr: float, eps: float) -> Tensor:
+    m = v = torch.zeros_like(weight)
+    for t, g in enumerate(gradients, 1):
+        m, v = torch.lerp(g, m, 0.9), torch.lerp(g**2, v, 0.999)
+        longer = (1 - 0.999**t) ** 0.5 / (1 - 0.9**t)
+        weight = weight - lr * longer * m / (v**0.5 + eps)
+    return weight
+
+
 def _loop_with_autograd(
     weight, inputs, targets, lr, clear_before=True, clear_between=False, mean=True
 ):
@@ -605,7 +614,8 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         ((-3, 3, -9), "twice its base"),
         ((-6, -24, 12), "as the other is large"),
         ((-6, 18, -18), "sign"),
-        ((6, -6, 18), ""),
+        ((6, -6, 18), "grow or shrink"),
+        ((6, 6, 18), ""),
         ((9, 6, -18), ""),
         ((-6, 6), ""),
     ],
@@ -637,6 +647,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
     "ex-training-adam": [
         (_adam_broken, "still there"),
         (lambda w, g, lr, eps: _adam_by_hand(w, g, lr, eps, start=0), "number 1, not number 0"),
+        (_adam_second_form, "reaches ε"),
         (lambda w, g, lr, eps: _adam_by_hand(w, g, lr, eps, first=0.99), ""),
         (lambda w, g, lr, eps: _adam_by_hand(w, g, lr, eps, sign=-1), ""),
         (lambda w, g, lr, eps: _adam_by_hand(w, g, lr, eps, start=2), ""),
@@ -656,7 +667,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_loop_first_only, "`return` inside"),
         (_loop_backward_last, "the batch before"),
         (lambda w, x, t, lr: _loop_with_autograd(w, x, t, -lr), "uphill"),
-        (lambda w, x, t, lr: _loop_with_autograd(w, x, t, lr, mean=False), ""),
+        (lambda w, x, t, lr: _loop_with_autograd(w, x, t, lr, mean=False), "not their sum"),
         (lambda w, x, t, lr: _loop_with_autograd(w, x[1:], t[1:], lr), ""),
     ],
     "ex-training-schedule": [
@@ -688,7 +699,13 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
             "both happen at once",
         ),
         (lambda s, total, w: min((s + 1) / w, (total - s) / (total - w)), "straight line"),
-        (lambda s, total, w: min(1, (s + 1) / w), ""),
+        (lambda s, total, w: (s + 1) / w if s < w else 1, "never comes down"),
+        (
+            lambda s, total, w: (
+                (s + 1) / w if s < w else math.cos(math.pi / 2 * (s - w) / (total - w - 1)) ** 2
+            ),
+            "a step too short",
+        ),
         (
             lambda s, total, w: (s + 1) / w if s < w else (1 + math.cos((s - w) / (total - w))) / 2,
             "",
@@ -697,7 +714,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
             lambda s, total, w: (
                 (s + 1) / w if s <= w else (1 + math.cos(math.pi * (s - w) / (total - w))) / 2
             ),
-            "",
+            "exceeds 1",
         ),
     ],
     "ex-training-clip": [

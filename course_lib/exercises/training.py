@@ -47,6 +47,9 @@ backprop = Exercise(
             "How fast does a product change with one factor? As fast as the other is large.",
         ),
         Mistake((-6, 18, -18), "Mind the sign of what comes back through the sum."),
+        Mistake(
+            (6, -6, 18), "The value of v is below 0: does its square grow or shrink when v grows?"
+        ),
     ),
 )
 
@@ -191,6 +194,16 @@ def _adam_fed_back(weight: Tensor, gradients: Tensor, lr: float, eps: float) -> 
     return weight
 
 
+def _adam_eps_first(weight: Tensor, gradients: Tensor, lr: float, eps: float) -> Tensor:
+    """The paper's second form, which saves a division: there ε means something else."""
+    m = v = torch.zeros_like(weight)
+    for t, g in enumerate(gradients, 1):
+        m, v = _B1 * m + (1 - _B1) * g, _B2 * v + (1 - _B2) * g**2
+        rate = lr * math.sqrt(1 - _B2**t) / (1 - _B1**t)
+        weight = weight - rate * m / (v.sqrt() + eps)
+    return weight
+
+
 def _none(t: int) -> float:
     return 1.0
 
@@ -235,6 +248,10 @@ adam = Exercise(
             "Almost: ε is added to the root, not under it.",
         ),
         Mistake(
+            _adam_eps_first,
+            "Almost: here the correction reaches ε too; it is added after the root is corrected.",
+        ),
+        Mistake(
             _adam_like(_right2, _right1),
             "Each mean is divided by the correction of its own β.",
         ),
@@ -272,6 +289,10 @@ def _loop_accumulating(weight: Tensor, inputs: Tensor, targets: Tensor, lr: floa
         total = total + _slope(weight, batch, wanted)
         weight = weight - lr * total
     return weight
+
+
+def _loop_summed(weight: Tensor, inputs: Tensor, targets: Tensor, lr: float) -> Tensor:
+    return _loop(weight, inputs, targets, lr * targets.shape[1])
 
 
 def _loop_late(weight: Tensor, inputs: Tensor, targets: Tensor, lr: float) -> Tensor:
@@ -314,6 +335,10 @@ loop = Exercise(
         Mistake(
             _loop_at_the_end,
             "All batches make one step here; there should be one after each batch.",
+        ),
+        Mistake(
+            _loop_summed,
+            "The steps are too long: the loss is the mean of the squared errors, not their sum.",
         ),
         Mistake(
             lambda weight, inputs, targets, lr: _loop(weight, inputs, targets, -lr),
@@ -387,6 +412,22 @@ schedule = Exercise(
                 _rise(s, warmup) if s < warmup else 1 - (s - warmup) / (total - warmup)
             ),
             "This comes down along a straight line.",
+        ),
+        Mistake(
+            lambda s, total, warmup: min(1.0, _rise(s, warmup)),
+            "This warms up, but never comes down.",
+        ),
+        Mistake(
+            lambda s, total, warmup: (
+                _rise(s, warmup) if s <= warmup else _half_wave((s - warmup) / (total - warmup))
+            ),
+            "The factor exceeds 1 here: the warm-up is a step too long.",
+        ),
+        Mistake(
+            lambda s, total, warmup: (
+                _rise(s, warmup) if s < warmup else _half_wave((s - warmup) / (total - 1 - warmup))
+            ),
+            "The way down is a step too short: in the last step, `total` − 1, it isn't over yet.",
         ),
     ),
 )

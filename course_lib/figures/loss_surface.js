@@ -1,12 +1,13 @@
 // Drop a ball on a loss surface with two parameters, and follow an optimiser downhill.
 
 const core = {
-  /** Losses of two parameters, with their gradients; each touches 0 at its lowest point. */
+  /** Losses of two parameters, with their gradients; each touches 0 at its lowest points. */
   surfaces: {
     "long valley": {
       low: [-4, -2],
       high: [4, 2],
       start: [-3.4, 1.2],
+      lowest: [[0, 0]],
       loss: ([x, y]) => (x * x + 25 * y * y) / 2,
       gradient: ([x, y]) => [x, 25 * y],
     },
@@ -14,6 +15,7 @@ const core = {
       low: [-2, -1],
       high: [2, 3],
       start: [-1.5, 2.5],
+      lowest: [[1, 1]],
       loss: ([x, y]) => (1 - x) ** 2 + 10 * (y - x * x) ** 2,
       gradient: ([x, y]) => [-2 * (1 - x) - 40 * x * (y - x * x), 20 * (y - x * x)],
     },
@@ -21,6 +23,7 @@ const core = {
       low: [-2, -2],
       high: [2, 2],
       start: [-1.7, 0],
+      lowest: [[0, -1], [0, 1]],
       loss: ([x, y]) => x * x / 2 + (y * y - 1) ** 2 / 4,
       gradient: ([x, y]) => [x, y * (y * y - 1)],
     },
@@ -28,19 +31,21 @@ const core = {
       low: [-4, -4],
       high: [4, 4],
       start: [3.4, 2.8],
+      lowest: [[0, 0]],
       loss: ([x, y]) => (x * x + y * y) / 4 + 0.3 * (2 - Math.cos(3 * x) - Math.cos(3 * y)),
       gradient: ([x, y]) => [x / 2 + 0.9 * Math.sin(3 * x), y / 2 + 0.9 * Math.sin(3 * y)],
     },
   },
 
   /** The mean cross-entropy of a classifier with a weight and a bias: is the target 1 or 0? */
-  classifier({ feature, target, low, high, start }) {
+  classifier({ feature, target, low, high, start, lowest }) {
     const score = ([w, b], x) => w * x + b;
     const mean = (term) => feature.reduce((sum, x, i) => sum + term(x, target[i]), 0) / feature.length;
     return {
       low,
       high,
       start,
+      lowest,
       // log(1 + exp(s)) − t·s, without an overflow
       loss: (point) =>
         mean((x, t) => {
@@ -289,6 +294,7 @@ function build(kit, data) {
       recompute(false);
     }, 60);
     play.textContent = "Pause";
+    kit.announce("The ball is on its way; Pause says where it is.");
     state.steps += 1;
     recompute(false);
   }
@@ -324,10 +330,8 @@ function build(kit, data) {
     const most = values.reduce((a, b) => Math.max(a, b));
     const soft = (most - least) / 300;
     const shares = values.map((v) => Math.log1p((v - least) / soft) / Math.log1p((most - least) / soft));
-    const n = values.indexOf(least);
-    const found = { shares, lowest: [at(n % GRID, 0), at(GRID - 1 - Math.floor(n / GRID), 1)] };
-    grids.set(state.surface, found);
-    return found;
+    grids.set(state.surface, shares);
+    return shares;
   }
 
   /** The share at a place of the map, between the grid's four nearest. */
@@ -353,7 +357,7 @@ function build(kit, data) {
     context.font = "13px system-ui, sans-serif";
     context.textAlign = "center";
     context.textBaseline = "middle";
-    context.fillText("×", ...place(grid().lowest));
+    for (const point of surface().lowest) context.fillText("×", ...place(point));
     if (otherPath) drawPath(context, otherPath.points.map(place), kit.colour("ink"), [5, 4]);
     drawPath(context, path.points.map(place), kit.colour("mark"), []);
     circle(context, place(state.start), 6, kit.colour("paper"), kit.colour("ink"));
@@ -362,7 +366,7 @@ function build(kit, data) {
   }
 
   function drawSurface(context, width, height) {
-    const { shares } = grid();
+    const shares = grid();
     const [columns, rows] = [Math.round(width), Math.round(height)];
     const band = new Int8Array(columns * rows);
     for (let y = 0; y < rows; y++) {
@@ -525,7 +529,7 @@ function build(kit, data) {
     );
     chartCaption.replaceChildren(
       element("strong", {}, "Loss"),
-      " after each step, on a logarithmic scale",
+      ` after each step, at most ${MOST}, on a logarithmic scale`,
       otherPath ? `; ${state.other} dashed` : "",
     );
     arithmetic.textContent =

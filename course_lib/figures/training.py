@@ -148,6 +148,7 @@ def _classifier(feature: Tensor, target: Tensor) -> dict[str, Any]:
         "low": (lowest.clamp(max=0) - reach).tolist(),
         "high": (lowest.clamp(min=0) + reach).tolist(),
         "start": [0.0, 0.0],
+        "lowest": [lowest.tolist()],
     }
 
 

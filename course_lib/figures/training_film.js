@@ -78,6 +78,7 @@ function build(kit, data) {
   function run() {
     frame = frame === frames - 1 ? 0 : frame + 1;
     play.textContent = "Pause";
+    kit.announce("The film is running; Pause says the numbers.");
     timer = setInterval(
       () => {
         if (!kit.host.isConnected) return pause();

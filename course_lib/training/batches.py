@@ -84,7 +84,10 @@ class Batches:
         """Count the batches; 0 if they cannot be counted."""
         if self._memory is not None:
             return -(-len(self._memory[0]) // self._batch_size)
-        return len(self._data) if hasattr(self._data, "__len__") else 0
+        try:
+            return len(self._data)
+        except TypeError:
+            return 0
 
     def start(self, epoch: int = 0, skip: int = 0) -> Iterator[Batch]:
         """Begin an epoch, and leave out its first ``skip`` batches."""

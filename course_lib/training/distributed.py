@@ -78,7 +78,11 @@ def join(device: torch.device | str | None = None) -> Team:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        store, rank, size = next(iter(distributed.rendezvous("env://")))
+        # After a restart the store may still hold the addresses of the processes that died.
+        store = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
         atexit.register(_leave)
     return Team(distributed.get_rank(), distributed.get_world_size(), device)
 

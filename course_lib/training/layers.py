@@ -95,15 +95,16 @@ def batch_norm(
     shape = [-1 if axis == 1 else 1 for axis in range(input.ndim)]
     exact = input.to(_exact_dtype(input))
     if training or running_mean is None or running_var is None:
-        var, mean = torch.var_mean(exact, axes, correction=0)  # (C,), (C,)
+        mean = exact.mean(axes, keepdim=True)  # (1, C, 1, ...)
+        centered = exact - mean
+        var = centered.square().mean(axes, keepdim=True)
         count = input.numel() // max(input.shape[1], 1)
-        _follow(running_mean, mean, momentum)
-        _follow(running_var, var * (count / (count - 1)), momentum)
+        _follow(running_mean, mean.flatten(), momentum)
+        _follow(running_var, var.flatten() * (count / (count - 1)), momentum)
     else:
-        mean, var = running_mean.to(exact.dtype), running_var.to(exact.dtype)
-    return _scaled(exact, mean.reshape(shape), var.reshape(shape), eps, [
-        None if value is None else value.reshape(shape) for value in (weight, bias)
-    ]).to(input.dtype)  # fmt: skip
+        centered, var = exact - running_mean.reshape(shape), running_var.reshape(shape)
+    by_channel = (None if value is None else value.reshape(shape) for value in (weight, bias))
+    return _scaled(centered, var, eps, *by_channel).to(input.dtype)
 
 
 def batch_norm_backward(
@@ -128,9 +129,9 @@ def batch_norm_backward(
     expect_shape("grad_output", grad_output, input.shape)
     axes = [axis for axis in range(input.ndim) if axis != 1]
     shape = [-1 if axis == 1 else 1 for axis in range(input.ndim)]
-    var, mean = torch.var_mean(input, axes, correction=0, keepdim=True)
-    scale = (var + eps).rsqrt()
-    normalised = (input - mean) * scale
+    centered = input - input.mean(axes, keepdim=True)
+    scale = (centered.square().mean(axes, keepdim=True) + eps).rsqrt()
+    normalised = centered * scale
     grad_weight = (grad_output * normalised).sum(axes)  # (C,)
     grad_bias = grad_output.sum(axes)  # (C,)
     count = input.numel() // input.shape[1]
@@ -270,8 +271,9 @@ def layer_norm(
     shape = _expect_layer_norm(input, normalized_shape, weight, bias, eps)
     axes = list(range(-len(shape), 0))
     exact = input.to(_exact_dtype(input))
-    var, mean = torch.var_mean(exact, axes, correction=0, keepdim=True)  # (..., 1)
-    return _scaled(exact, mean, var, eps, [weight, bias]).to(input.dtype)
+    centered = exact - exact.mean(axes, keepdim=True)  # (..., *normalized_shape)
+    var = centered.square().mean(axes, keepdim=True)  # (..., 1, ...)
+    return _scaled(centered, var, eps, weight, bias).to(input.dtype)
 
 
 class LayerNorm(nn.Module):
@@ -371,11 +373,10 @@ def _exact_dtype(input: Tensor) -> torch.dtype:
 
 
 def _scaled(
-    input: Tensor, mean: Tensor, var: Tensor, eps: float, affine: Sequence[Tensor | None]
+    centered: Tensor, var: Tensor, eps: float, weight: Tensor | None, bias: Tensor | None
 ) -> Tensor:
-    weight, bias = affine
     scale = (var + eps).rsqrt()
-    output = (input - mean) * (scale if weight is None else scale * weight)
+    output = centered * (scale if weight is None else scale * weight)
     return output if bias is None else output + bias
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from course_lib.checking import expect_choice, expect_int, expect_number
+from course_lib.checking import expect_choice, expect_int, expect_number, expect_tensor
 from course_lib.device import best_device
 from course_lib.training.batches import Batch, Batches, Data
 from course_lib.training.checkpoint import random_state, set_random_state
@@ -127,6 +127,7 @@ def fit(
                 with autocast():
                     output = forward(inputs)
                     value = loss(output, targets)
+                expect_tensor("loss", value, ndim=0)
                 run.note([value, *_measured(metrics, output, targets)], examples)
                 optimizer.zero_grad()
                 scaler.scale(value if factor == 1 else value * factor).backward()
@@ -143,7 +144,7 @@ def fit(
             bar.set_postfix(run.latest())
             if on_epoch is not None and team.rank == 0:
                 on_epoch(run.history)
-    if run.best is not None:
+    if patience is not None and run.best is not None:
         model.load_state_dict(run.best)
     return run.history
 
@@ -255,7 +256,10 @@ def _measured(metrics: dict[str, Measure], output: Any, targets: Any) -> list[Te
     if not metrics:
         return []
     with torch.no_grad():
-        return [metric(output, targets) for metric in metrics.values()]
+        numbers = {name: metric(output, targets) for name, metric in metrics.items()}
+    for name, number in numbers.items():
+        expect_tensor(f"metrics[{name!r}]", number, ndim=0)
+    return list(numbers.values())
 
 
 def _means(

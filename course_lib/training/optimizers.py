@@ -59,7 +59,7 @@ def sgd_step_(
             changed in place.
     """
     if weight_decay:
-        grad = grad.add(param, alpha=weight_decay)  # (training-weight-decay)
+        grad = grad.add(param, alpha=weight_decay)  # the L2 penalty
     if momentum:
         if state.get("momentum_buffer") is None:
             state["momentum_buffer"] = grad.clone()
