@@ -137,7 +137,7 @@ def test_numbers(value: float) -> None:
 
 @pytest.mark.parametrize("value", [True, "1", None, ZEROS, (1,), 1j])
 def test_only_numbers_are_numbers(value: Any) -> None:
-    with pytest.raises(TypeError, match="^p: expected a finite number, got "):
+    with pytest.raises(TypeError, match=r"^p: expected a finite number, got "):
         expect_number("p", value)
 
 
