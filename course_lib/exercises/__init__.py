@@ -179,6 +179,16 @@ class Exercise:
         return self.hint
 
 
+def draw(generator: torch.Generator, low: int, high: int) -> int:
+    """A random integer, both ends included."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+def halves(generator: torch.Generator, *shape: int) -> Tensor:
+    """Whole numbers and halves from −5 to 5, so that a failing case can be worked out by hand."""
+    return torch.randint(-10, 11, shape, generator=generator).double() / 2
+
+
 @dataclass(frozen=True)
 class _Raised:
     """What came instead of an answer: an exception, in the words that Python shows, and where."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from course_lib import background as topic
-from course_lib.exercises import Case, Exercise, Mistake
+from course_lib.exercises import Case, Exercise, Mistake, draw
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,6 @@ class _Between:
 
     def __hash__(self) -> int:
         return hash((self.low, self.high))
-
-
-def _draw(generator: torch.Generator, low: int, high: int) -> int:
-    return int(torch.randint(low, high + 1, (), generator=generator))
 
 
 # --- predict how much room a photograph takes -----------------------------------------------------
@@ -74,7 +70,7 @@ def _halved(image: Tensor) -> Tensor:
 def _halved_cases(generator: torch.Generator) -> Iterator[Case]:
     yield (torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]).expand(3, 2, 2).clone(),)
     for _ in range(6):
-        height, width = 2 * _draw(generator, 1, 4), 2 * _draw(generator, 1, 4)
+        height, width = 2 * draw(generator, 1, 4), 2 * draw(generator, 1, 4)
         image = torch.rand(3, height, width, generator=generator)
         # Every block has a dark pixel, for which the straight part of the curve counts.
         image[:, ::2, ::2] *= 0.04
@@ -139,7 +135,7 @@ def _psnr_cases(generator: torch.Generator) -> Iterator[Case]:
         torch.tensor([[30, 190]], dtype=torch.uint8),
     )
     for _ in range(6):
-        shape = _draw(generator, 2, 5), _draw(generator, 2, 5)
+        shape = draw(generator, 2, 5), draw(generator, 2, 5)
         a, b = (torch.randint(0, 256, shape, generator=generator).byte() for _ in range(2))
         # In each pair one pixel rises and one falls, so that a wrapped difference shows.
         a[0, :2], b[0, :2] = torch.tensor([3, 250]), torch.tensor([251, 2])
@@ -296,7 +292,7 @@ def _counts_cases(generator: torch.Generator) -> Iterator[Case]:
     yield ([2, 3],)
     yield ([3, 4, 2],)
     for length in (2, 3, 4, 5):
-        yield ([_draw(generator, 2, 40) for _ in range(length)],)
+        yield ([draw(generator, 2, 40) for _ in range(length)],)
 
 
 def _weights_of(sizes: list[int]) -> int:

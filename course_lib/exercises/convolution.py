@@ -9,17 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib import convolution as conv
-from course_lib.exercises import Case, Exercise, Mistake
-
-
-def _draw(generator: torch.Generator, low: int, high: int) -> int:
-    return int(torch.randint(low, high + 1, (), generator=generator))
-
-
-def _halves(generator: torch.Generator, *shape: int) -> Tensor:
-    """Whole numbers and halves, so that a failing case can be worked through by hand."""
-    return torch.randint(-8, 12, shape, generator=generator).double() / 2
-
+from course_lib.exercises import Case, Exercise, Mistake, draw, halves
 
 # --- predict three sizes --------------------------------------------------------------------------
 
@@ -62,13 +52,13 @@ def _strided(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
 
 
 def _strided_cases(generator: torch.Generator) -> Iterator[Case]:
-    yield _halves(generator, 4, 5), _halves(generator, 2, 2), 2
-    yield _halves(generator, 5, 4), _halves(generator, 2, 3), 1
-    yield _halves(generator, 9, 6), _halves(generator, 3, 2), 4
+    yield halves(generator, 4, 5), halves(generator, 2, 2), 2
+    yield halves(generator, 5, 4), halves(generator, 2, 3), 1
+    yield halves(generator, 9, 6), halves(generator, 3, 2), 4
     for _ in range(8):
-        shape = _draw(generator, 5, 9), _draw(generator, 5, 9)
-        kernel = _draw(generator, 1, 3), _draw(generator, 1, 3)
-        yield _halves(generator, *shape), _halves(generator, *kernel), _draw(generator, 1, 4)
+        shape = draw(generator, 5, 9), draw(generator, 5, 9)
+        kernel = draw(generator, 1, 3), draw(generator, 1, 3)
+        yield halves(generator, *shape), halves(generator, *kernel), draw(generator, 1, 4)
 
 
 def _unstrided(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
@@ -143,13 +133,13 @@ def _padded(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
 
 
 def _padded_cases(generator: torch.Generator) -> Iterator[Case]:
-    yield _halves(generator, 3, 3), _halves(generator, 3, 3), 1
-    yield _halves(generator, 3, 4), _halves(generator, 2, 2), 0
-    yield _halves(generator, 4, 5), _halves(generator, 3, 2), 3
+    yield halves(generator, 3, 3), halves(generator, 3, 3), 1
+    yield halves(generator, 3, 4), halves(generator, 2, 2), 0
+    yield halves(generator, 4, 5), halves(generator, 3, 2), 3
     for _ in range(8):
-        shape = _draw(generator, 4, 7), _draw(generator, 4, 7)
-        kernel = _draw(generator, 1, 4), _draw(generator, 1, 4)
-        yield _halves(generator, *shape), _halves(generator, *kernel), _draw(generator, 0, 3)
+        shape = draw(generator, 4, 7), draw(generator, 4, 7)
+        kernel = draw(generator, 1, 4), draw(generator, 1, 4)
+        yield halves(generator, *shape), halves(generator, *kernel), draw(generator, 0, 3)
 
 
 def _padded_wrapping(image: Tensor, kernel: Tensor, padding: int) -> Tensor:
@@ -267,7 +257,7 @@ def _edges_cases(generator: torch.Generator) -> Iterator[Case]:
     yield (torch.arange(4.0).expand(3, 4).clone(),)
     yield (torch.arange(4.0)[:, None].expand(4, 3).clone(),)
     for _ in range(6):
-        yield (_halves(generator, _draw(generator, 3, 8), _draw(generator, 3, 8)).float(),)
+        yield (halves(generator, draw(generator, 3, 8), draw(generator, 3, 8)).float(),)
 
 
 def _prewitt(image: Tensor) -> Tensor:
@@ -329,10 +319,10 @@ def _cost_cases(generator: torch.Generator) -> Iterator[Case]:
     yield 1, 2, 3, (4, 5)
     for _ in range(8):
         yield (
-            _draw(generator, 2, 9),
-            _draw(generator, 2, 9),
-            _draw(generator, 2, 7),
-            (_draw(generator, 6, 30), _draw(generator, 6, 30)),
+            draw(generator, 2, 9),
+            draw(generator, 2, 9),
+            draw(generator, 2, 7),
+            (draw(generator, 6, 30), draw(generator, 6, 30)),
         )
 
 
@@ -393,14 +383,14 @@ def _pointwise(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _pointwise_cases(generator: torch.Generator) -> Iterator[Case]:
-    yield _halves(generator, 1, 2, 1, 2), _halves(generator, 3, 2), _halves(generator, 3)
+    yield halves(generator, 1, 2, 1, 2), halves(generator, 3, 2), halves(generator, 3)
     for _ in range(6):
-        images, channels, out_channels = (_draw(generator, 2, 4) for _ in range(3))
-        height, width = _draw(generator, 2, 5), _draw(generator, 2, 5)
+        images, channels, out_channels = (draw(generator, 2, 4) for _ in range(3))
+        height, width = draw(generator, 2, 5), draw(generator, 2, 5)
         yield (
-            _halves(generator, images, channels, height, width),
-            _halves(generator, out_channels, channels),
-            _halves(generator, out_channels),
+            halves(generator, images, channels, height, width),
+            halves(generator, out_channels, channels),
+            halves(generator, out_channels),
         )
 
 

@@ -10,16 +10,7 @@ import torch
 from torch import Tensor
 
 from course_lib import softmax as soft
-from course_lib.exercises import Case, Exercise, Mistake
-
-
-def _draw(generator: torch.Generator, low: int, high: int) -> int:
-    return int(torch.randint(low, high + 1, (), generator=generator))
-
-
-def _halves(generator: torch.Generator, *shape: int) -> Tensor:
-    """Whole numbers and halves, so that a failing case can be worked through by hand."""
-    return torch.randint(-4, 6, shape, generator=generator).double() / 2
+from course_lib.exercises import Case, Exercise, Mistake, draw, halves
 
 
 def _examples(generator: torch.Generator, rows: int, classes: int) -> tuple[Tensor, Tensor]:
@@ -27,7 +18,7 @@ def _examples(generator: torch.Generator, rows: int, classes: int) -> tuple[Tens
     target = torch.randint(classes, (rows,), generator=generator)
     target[0] = classes - 1
     target[1:2] = 0
-    return _halves(generator, rows, classes), target
+    return halves(generator, rows, classes), target
 
 
 def _picked(scores: Tensor, target: Tensor) -> Tensor:
@@ -133,11 +124,11 @@ def _log_softmax(scores: Tensor) -> Tensor:
 
 def _large_scores(generator: torch.Generator) -> Iterator[Case]:
     """No two neighbouring axes alike and none of length 1 at the end, so that none is mistaken."""
-    yield (_halves(generator, 1, 1, 2, 3),)
-    yield (_halves(generator, 1, 2, 3, 2) + 1000,)
-    yield (_halves(generator, 2, 1, 2, 3) - 1000,)
+    yield (halves(generator, 1, 1, 2, 3),)
+    yield (halves(generator, 1, 2, 3, 2) + 1000,)
+    yield (halves(generator, 2, 1, 2, 3) - 1000,)
     for _ in range(6):
-        scores = _halves(generator, _draw(generator, 1, 2), 3, 2, _draw(generator, 3, 5))
+        scores = halves(generator, draw(generator, 1, 2), 3, 2, draw(generator, 3, 5))
         scores[0, 0, 0, 0] = 1500  # so that the other classes of this pixel hardly count
         scores[0, 1] -= 1500
         yield (scores,)
@@ -219,9 +210,9 @@ def _classified(generator: torch.Generator) -> Iterator[Case]:
     yield *_examples(generator, 2, 3), _weights(generator, 3)
     yield *_examples(generator, 1, 2), _weights(generator, 2)
     # The last classes do not occur.
-    yield _halves(generator, 2, 4), torch.tensor([1, 0]), _weights(generator, 4)
+    yield halves(generator, 2, 4), torch.tensor([1, 0]), _weights(generator, 4)
     for _ in range(6):
-        rows, classes = _draw(generator, 2, 4), _draw(generator, 3, 5)
+        rows, classes = draw(generator, 2, 4), draw(generator, 3, 5)
         yield *_examples(generator, rows, classes), _weights(generator, classes)
     scores, target = _examples(generator, 3, 4)
     scores[0, 0] = 1000
@@ -309,8 +300,8 @@ def _masked(scores: Tensor, target: Tensor) -> Tensor:
 
 def _masked_cases(generator: torch.Generator) -> Iterator[Case]:
     for rows in (3, 4, 5, 5, 6, 6):
-        scores, target = _examples(generator, rows, _draw(generator, 3, 4))
-        target[2 : _draw(generator, 3, rows)] = -100
+        scores, target = _examples(generator, rows, draw(generator, 3, 4))
+        target[2 : draw(generator, 3, rows)] = -100
         yield scores, target
     scores = torch.zeros(3, 4, dtype=torch.float64)
     scores[0, 0] = 60  # a loss of exactly 0, and yet one that counts
@@ -373,8 +364,8 @@ def _smoothed_cases(generator: torch.Generator) -> Iterator[Case]:
     yield *_examples(generator, 2, 3), 0.5
     yield *_examples(generator, 3, 4), 0.0
     for _ in range(6):
-        scores, target = _examples(generator, _draw(generator, 2, 4), _draw(generator, 3, 5))
-        yield scores, target, _draw(generator, 1, 4) / 10
+        scores, target = _examples(generator, draw(generator, 2, 4), draw(generator, 3, 5))
+        yield scores, target, draw(generator, 1, 4) / 10
 
 
 def _against(scores: Tensor, target: Tensor, truth: float, other: float) -> Tensor:

@@ -11,11 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib import training
-from course_lib.exercises import Case, Exercise, Mistake
-
-
-def _draw(generator: torch.Generator, low: int, high: int) -> int:
-    return int(torch.randint(low, high + 1, (), generator=generator))
+from course_lib.exercises import Case, Exercise, Mistake, draw
 
 
 def _halves(generator: torch.Generator, *shape: int) -> Tensor:
@@ -84,7 +80,7 @@ def _momentum(weight: Tensor, gradient: Tensor, velocity: Tensor, lr: float, mu:
 def _momentum_cases(generator: torch.Generator) -> Iterator[Case]:
     for shape in ((1,), (3,), (2, 3), (4,), (3, 1, 2)):
         tensors = [_halves(generator, *shape) for _ in range(3)]
-        yield *tensors, _draw(generator, 1, 3) / 8, _draw(generator, 1, 3) / 4
+        yield *tensors, draw(generator, 1, 3) / 8, draw(generator, 1, 3) / 4
 
 
 def _step_in_velocity(w: Tensor, g: Tensor, v: Tensor, lr: float, mu: float) -> Pair:
@@ -163,8 +159,8 @@ def _adam_cases(generator: torch.Generator) -> Iterator[Case]:
         yield (
             _halves(generator, size),
             _halves(generator, count, size),
-            _draw(generator, 1, 4) / 8,
-            _draw(generator, 1, 4) / 8,
+            draw(generator, 1, 4) / 8,
+            draw(generator, 1, 4) / 8,
         )
 
 
@@ -359,8 +355,8 @@ def _schedule_cases(generator: torch.Generator) -> Iterator[Case]:
     for warmup, total in ((2, 6), (1, 5), (5, 20), (10, 100)):
         for step in (0, warmup - 1, warmup, total - 1):
             yield step, total, warmup
-        yield _draw(generator, 0, total), total, warmup
-        yield _draw(generator, warmup, total), total, warmup
+        yield draw(generator, 0, total), total, warmup
+        yield draw(generator, warmup, total), total, warmup
 
 
 def _half_wave(part: float) -> float:
@@ -530,7 +526,7 @@ def _backward_cases(generator: torch.Generator) -> Iterator[Case]:
     for count, size in ((1, 2), (1, 3), (2, 3), (4, 3), (3, 5), (2, 8)):
         x = _halves(generator, count, size)
         x[:, 0] = x[:, 1] + 1  # no row without a spread
-        yield x, _halves(generator, count, size), _draw(generator, 1, 4) / 8
+        yield x, _halves(generator, count, size), draw(generator, 1, 4) / 8
 
 
 def _backward_like(
