@@ -103,7 +103,8 @@ def max_pool2d_loops(
                             if 0 <= v < height and 0 <= u < width:
                                 pixel = images[n, c, v, u]
                                 if empty or pixel > output[n, c, y, x] or pixel.isnan():
-                                    output[n, c, y, x], indices[n, c, y, x] = pixel, v * width + u
+                                    output[n, c, y, x] = pixel
+                                    indices[n, c, y, x] = v * width + u
                                     empty = False
     output, indices = _leave(output, input), _leave(indices, input)
     return (output, indices) if return_indices else output
@@ -142,7 +143,8 @@ def max_pool2d(
     """Keep the largest number of every window; equation (pooling-max).
 
     Twin of `torch.nn.functional.max_pool2d`. Of equal maxima the first, row by row, gets the whole
-    gradient, equation (pooling-grad-max). NaN counts as larger than any number.
+    gradient, equation (pooling-grad-max). NaN counts as larger than any number; of several, the
+    last gets the gradient.
 
     Args:
         input: ``Tensor[N, C, H, W]`` or ``Tensor[C, H, W]``, any floating dtype.
@@ -363,8 +365,8 @@ def adaptive_bounds(size: int, output_size: int) -> list[tuple[int, int]]:
         size: pixels along this axis.
         output_size: how many windows.
     Returns:
-        for each window its first pixel, and the first pixel after it. Neighbours share a pixel
-        where the division leaves a remainder.
+        for each window its first pixel, and the first pixel after it. Windows y - 1
+        and y share a pixel where ``y * size / output_size`` is not whole.
     """
     expect_int("size", size, minimum=1)
     expect_int("output_size", output_size, minimum=1)
@@ -620,7 +622,11 @@ class _Windows(NamedTuple):
             for j in range(self.kernel_size[1]):
                 yield windows[:, :, i, j]
 
-    def combine(self, padded: Tensor, combine: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
+    def combine(
+        self,
+        padded: Tensor,
+        combine: Callable[[Sequence[Tensor]], Tensor],
+    ) -> Tensor:
         """Combine the taps down each window, and then those results across it.
 
         That is kh + kw steps instead of kh kw, on whole pictures.

@@ -97,13 +97,16 @@ def test_the_output_is_torch_s_and_ours(book: Book):
 def expected_jumps(image: Tensor, settings: dict, moves: int) -> Tensor:
     """The measure by another way: pool every moved picture, and interpolate the unmoved output."""
     stride, kernel = settings["stride"], settings["kernel"]
-    still = dense(image, settings)[::stride, ::stride]
+    first = moves % stride
+    still = dense(image, settings)[::stride, first::stride]
     columns = (image.shape[1] - moves - kernel) // stride + 1
-    margin = -(-settings["taps"] // (2 * stride))
+    margin = -(-settings["taps"] // (2 * stride)) + 1
     found = []
     for t in range(moves + 1):
-        moved = dense(image[:, t:], settings)[::stride, ::stride][:, margin : columns - margin]
-        place = torch.arange(margin, columns - margin, dtype=torch.float64) + t / stride
+        moved = dense(image[:, moves - t :], settings)[::stride, ::stride]
+        moved = moved[:, margin : columns - margin]
+        place = torch.arange(margin, columns - margin, dtype=torch.float64)
+        place = place + (moves - t - first) / stride
         low = place.floor().long()
         part = place - low
         high = (low + (part > 0)).clamp(max=still.shape[1] - 1)
@@ -186,7 +189,7 @@ def test_what_is_said_is_what_is_shown(book: Book):
     # the picture seen is 64 × 64
     assert (said["height"], said["width"]) == ("21", "21")
     captions = page.locator(".caption").all_inner_texts()
-    assert captions[0] == "Picture 64 × 64, moved by 5 px"
+    assert captions[0] == "Picture 64 × 64, moved right by 5 px"
     assert captions[1] == "Output 21 × 21, stride 3"
     assert captions[2].startswith(f"Jump at 5 px: {said['jump']} % of the output’s contrast")
     assert f"{said['jump']} % of its contrast" in page.locator(".live").inner_text()
@@ -213,6 +216,45 @@ def test_the_pictures_move(book: Book):
     box = page.locator("canvas").last.bounding_box()
     page.mouse.click(box["x"] + 40 + (box["width"] - 48) * 0.75, box["y"] + box["height"] / 2)
     assert state(page)["move"] == "12"
+
+
+# The middle row of the 64 × 64 pixels that a canvas shows.
+MIDDLE_ROW = """canvas => {
+  const copy = Object.assign(document.createElement("canvas"), { width: 64, height: 64 });
+  const context = copy.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingEnabled = false;
+  context.drawImage(canvas, 0, 0, 64, 64);
+  return [...context.getImageData(0, 32, 64, 1).data].filter((value, at) => at % 4 === 0);
+}"""
+
+
+@site
+def test_the_picture_follows_the_pointer(book: Book):
+    page = book.open(FIGURES["pooling_shift"].html)
+    settle(page, move=6)
+    shown = page.locator("canvas").first
+    shown.scroll_into_view_if_needed()
+    box = shown.bounding_box()
+    pixel = box["width"] / 64
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 40 * pixel, middle)
+    page.mouse.down()
+    assert state(page)["move"] == "6"  # to take hold moves nothing
+    for across, expected in ((43, "9"), (36, "2"), (20, "0"), (60, "16")):
+        page.mouse.move(box["x"] + across * pixel, middle)
+        assert state(page)["move"] == expected
+    page.mouse.up()
+    page.mouse.move(box["x"] + 30 * pixel, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 25 * pixel, middle)
+    page.mouse.up()
+    assert state(page)["move"] == "11"
+    # what stood at one place before stands further to the right
+    settle(page, move=0)
+    before = shown.evaluate(MIDDLE_ROW)
+    settle(page, move=3)
+    after = shown.evaluate(MIDDLE_ROW)
+    assert after[3:] == before[:-3] != before[3:]
 
 
 @site

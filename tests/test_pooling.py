@@ -955,12 +955,20 @@ def _by_index(image: Tensor, delta: Tensor, kernel_size: int, stride: int) -> Te
     )
 
 
+def _bordered(images: Tensor, mode: str) -> Tensor:
+    """The smooth maximum by a convolution, with another border than the mirror."""
+    every = F.pad(F.max_pool2d(images, 3, 1), (2,) * 4, mode=mode)
+    row = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    weight = torch.outer(row, row).expand(images.shape[1], 1, 5, 5)
+    return F.conv2d(every, weight, stride=3, groups=images.shape[1])
+
+
 def _transposed(image: Tensor, kernel_size: int, stride: int) -> Tensor:
     return F.max_pool2d(image.T[None], kernel_size, stride)[0]
 
 
 RIGHT_ANSWERS: dict[str, list[Any]] = {
-    "ex-pooling-sizes": [[56, 3, 4, 2], torch.tensor([56, 3, 4, 2]), (56.0, 3.0, 4.0, 2.0)],
+    "ex-pooling-sizes": [[18, 4, 5, 3], torch.tensor([18, 4, 5, 3]), (18.0, 4.0, 5.0, 3.0)],
     "ex-pooling-pooled": [
         _pooled(torch.max),
         _pooled(lambda window: window.amax()),
@@ -988,23 +996,26 @@ RIGHT_ANSWERS: dict[str, list[Any]] = {
         (*[torch.tensor(1168)] * 2, 163850.0, 40970.0),
     ],
     "ex-pooling-smooth": [
-        lambda images: blurred(F.max_pool2d(images, 2, 1), 3, 2),
-        lambda images: pool.blur_pool2d(pool.max_pool2d(images, 2, 1), 3, 1)[..., ::2, ::2],
+        lambda images: blurred(F.max_pool2d(images, 3, 1), 5, 3),
+        lambda images: pool.blur_pool2d(pool.max_pool2d(images, 3, 1), 5, 1)[..., ::3, ::3],
     ],
 }
 
 # An answer, and words of the hint that its writer should get; empty for the exercise's own hint.
 WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
     "ex-pooling-sizes": [
-        ((57, 4, 4, 2), "does not fit whole"),
-        ((56, 3, 3, 2), "left over"),
-        ((56, 3, 4, 3), "padding at the far end"),
-        ((55, 2, 3, 1), "first window"),
-        ((55, 3, 4, 2), "counts twice"),
-        ((56.5, 3.5, 3.5, 2.0), ""),
-        ((56, 4, 4, 2), ""),
-        ((56, 3, 4), ""),
-        ((56, 3, 4, ...), ""),
+        ((18, 5, 5, 3), "does not fit whole"),
+        ((18, 4, 4, 3), "left over"),
+        ((18, 4, 5, 4), "padding at the far end"),
+        ((17, 3, 4, 2), "first window"),
+        ((17, 4, 5, 3), "counts twice"),
+        ((18, 4.5, 4.5, 11 / 3), "come whole"),
+        ((18, 4.5, 5, 3), "no half window"),
+        ((18, 4, 5, ...), "still to be filled in"),
+        ((18, ..., ..., ...), "all four filled in"),
+        ((18, 5, 4, 3), ""),
+        ((18, 4, 5), ""),
+        ((56, 3, 4, 2), ""),
     ],
     "ex-pooling-pooled": [
         (_pooled_from_zero, "negative"),
@@ -1012,6 +1023,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (lambda image, k, s: F.max_pool2d(image[None], k)[0], "by their own size"),
         (lambda image, k, s: F.max_pool2d(image[None], k, 1)[0], "by one pixel"),
         (lambda image, k, s: _pooled(torch.max)(image, k, s)[:-1, :-1], "first window"),
+        (_pooled(lambda window: max(-100, window.max())), ""),
         (_pooled(torch.sum), ""),
         (_pooled(torch.min), ""),
         (_pooled(lambda window: window.abs().max()), ""),
@@ -1027,6 +1039,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_padded(lambda image: 0.0), "nothing but negative"),
         (_padded(lambda image: -1.0), ""),
         (_padded(lambda image: -999.0), ""),
+        (_padded(lambda image: -1e4), ""),
         (_padded(lambda image: INF), "mind the sign"),
         (lambda image, k, s, p: F.max_pool2d(image[None], k, s)[0], "padding is gone"),
         (lambda image, k, s, p: F.max_pool2d(image[None].abs(), k, s, p)[0], "sign of the pixels"),
@@ -1073,21 +1086,28 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         ((1168, 1168, 163850, 163850), "every number of the picture"),
         ((1152, 1152, 163840, 40960), "biases"),
         ((1168, 1168, 10250, 2570), "keeps the channels"),
+        ((1168, 1168, 163840, 40960), "ten biases"),
+        ((1168, 163850, 1168, 40970), "The order is"),
         ((1168, 584, 163850, 81925), ""),
         ((1168, 1168, 163850), ""),
     ],
     "ex-pooling-smooth": [
-        (lambda images: F.max_pool2d(images, 2), "plain max pooling"),
-        (lambda images: blurred(F.max_pool2d(images, 2), 3, 1), "three outputs of four"),
-        (lambda images: blurred(F.max_pool2d(images, 2), 3, 2), "four times smaller"),
-        (lambda images: F.max_pool2d(blurred(images, 3, 1), 2), "blur comes first"),
-        (lambda images: F.max_pool2d(blurred(images, 3, 2), 2, 1), "before the maximum has seen"),
-        (lambda images: blurred(images, 3, 2), "maximum is missing"),
-        (lambda images: blurred(F.max_pool2d(images, 2, 1), 2, 2), "three are asked for"),
-        (lambda images: blurred(F.max_pool2d(images, 3, 1), 3, 2), "should be 2 × 2"),
-        (lambda images: F.avg_pool2d(F.max_pool2d(images, 2, 1), 3, 2), ""),
-        (lambda images: blurred(F.max_pool2d(images, 2, 1), 3, 1), ""),
-        (lambda images: blurred(F.max_pool2d(images, 2, 1), 5, 2), ""),
-        (lambda images: blurred(F.avg_pool2d(images, 2, 1), 3, 2), ""),
+        (lambda images: F.max_pool2d(images, 3), "plain max pooling"),
+        (lambda images: F.max_pool2d(blurred(images, 5, 1), 3), "blur comes first"),
+        (lambda images: F.max_pool2d(blurred(images, 5, 3), 3, 1), "before the maximum has seen"),
+        (lambda images: blurred(images, 5, 3), "maximum is missing"),
+        (lambda images: blurred(F.max_pool2d(images, 3, 1), 3, 3), "has 3 taps"),
+        (lambda images: blurred(F.max_pool2d(images, 3, 1), 4, 3), "has 4 taps"),
+        (lambda images: blurred(F.max_pool2d(images, 2, 1), 5, 3), "should be 3 × 3"),
+        (lambda images: blurred(F.max_pool2d(images, 3, 1), 5, 2), "The stride is 2"),
+        (lambda images: blurred(F.max_pool2d(images, 2, 1), 3, 2), "example of the text"),
+        (lambda images: _bordered(images, "replicate"), "counts again"),
+        (lambda images: _bordered(images, "constant"), "takes in zeros"),
+        (lambda images: _bordered(images, "circular"), ""),
+        (lambda images: blurred(F.max_pool2d(images, 3), 5, 1), "eight outputs of nine"),
+        (lambda images: blurred(F.max_pool2d(images, 3), 5, 3), "nine times smaller"),
+        (lambda images: F.avg_pool2d(F.max_pool2d(images, 3, 1), 5, 3), ""),
+        (lambda images: blurred(F.max_pool2d(images, 3, 1), 5, 1), ""),
+        (lambda images: blurred(F.avg_pool2d(images, 3, 1), 5, 3), ""),
     ],
 }

@@ -9,16 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib import pooling as pool
-from course_lib.exercises import Case, Exercise, Mistake
-
-
-def _draw(generator: torch.Generator, low: int, high: int) -> int:
-    return int(torch.randint(low, high + 1, (), generator=generator))
-
-
-def _halves(generator: torch.Generator, *shape: int) -> Tensor:
-    """Whole numbers and halves, most of them negative, so that a zero stands out."""
-    return torch.randint(-12, 8, shape, generator=generator).double() / 2
+from course_lib.exercises import Case, Exercise, Mistake, draw, halves
 
 
 def _maximum(image: Tensor, kernel_size: int, stride: int, padding: int = 0) -> Tensor:
@@ -29,18 +20,24 @@ def _maximum(image: Tensor, kernel_size: int, stride: int, padding: int = 0) -> 
 
 sizes = Exercise(
     label="ex-pooling-sizes",
-    oracle=(56, 3, 4, 2),
-    hint="For each axis write down where the windows start, one stride apart, and count those that"
-    " are allowed.",
+    oracle=(18, 4, 5, 3),
+    hint="Are all four filled in? For each axis write down where the windows start, one stride"
+    " apart, and count those that are allowed.",
     mistakes=(
-        Mistake((57, 4, 4, 2), "Without ceil_mode a window that does not fit whole is left out."),
-        Mistake((56, 3, 3, 2), "With ceil_mode pixels that are left over get a window too."),
+        Mistake((18, 5, 5, 3), "Without ceil_mode a window that does not fit whole is left out."),
+        Mistake((18, 4, 4, 3), "With ceil_mode pixels that are left over get a window too."),
         Mistake(
-            (56, 3, 4, 3),
-            "The third window of the last axis would start in the padding at the far end.",
+            (18, 4, 5, 4),
+            "Does every window of the last axis start before the padding at the far end?",
         ),
-        Mistake((55, 2, 3, 1), "Count the first window too: it stands there before any step."),
-        Mistake((55, 3, 4, 2), "Padding is added at both ends, so it counts twice."),
+        Mistake((17, 3, 4, 2), "Count the first window too: it stands there before any step."),
+        Mistake((17, 4, 5, 3), "Padding is added at both ends, so it counts twice."),
+        Mistake(
+            (18, 4.5, 4.5, 11 / 3),
+            "Windows come whole: where a division leaves a remainder, which way is it rounded?",
+        ),
+        Mistake((18, 4.5, 5, 3), "The second axis has no half window: which way is it rounded?"),
+        Mistake((18, 4, 5, ...), "The last of the four numbers is still to be filled in."),
     ),
 )
 
@@ -49,13 +46,14 @@ sizes = Exercise(
 
 
 def _pooled_cases(generator: torch.Generator) -> Iterator[Case]:
-    yield _halves(generator, 4, 5), 2, 2
-    yield _halves(generator, 5, 3) - 10, 2, 1  # nothing but negative numbers
-    yield _halves(generator, 7, 9), 2, 3
+    yield halves(generator, 4, 5), 2, 2
+    yield halves(generator, 5, 3) - 10, 2, 1  # nothing but negative numbers
+    yield halves(generator, 4, 4) - 1e6, 2, 2  # below any number that one would start from
+    yield halves(generator, 7, 9), 2, 3
     for _ in range(8):
-        k = _draw(generator, 1, 3)
-        shape = _draw(generator, 5, 9), _draw(generator, 5, 9)
-        yield _halves(generator, *shape), k, _draw(generator, 1, 4)
+        k = draw(generator, 1, 3)
+        shape = draw(generator, 5, 9), draw(generator, 5, 9)
+        yield halves(generator, *shape), k, draw(generator, 1, 4)
 
 
 def _by_unfolding(
@@ -112,14 +110,14 @@ pooled = Exercise(
 
 
 def _padded_cases(generator: torch.Generator) -> Iterator[Case]:
-    yield -_halves(generator, 3, 3).abs() - 0.5, 2, 2, 1
-    yield _halves(generator, 4, 5) - 5000, 3, 2, 1  # below any number that one would think of
-    yield _halves(generator, 4, 6), 2, 1, 0
+    yield -halves(generator, 3, 3).abs() - 0.5, 2, 2, 1
+    yield halves(generator, 4, 5) - 1e6, 3, 2, 1  # below any number that one would think of
+    yield halves(generator, 4, 6), 2, 1, 0
     for _ in range(8):
-        k = _draw(generator, 2, 4)
-        shape = _draw(generator, 4, 7), _draw(generator, 4, 7)
-        image = _halves(generator, *shape) - _draw(generator, 0, 6)
-        yield image, k, _draw(generator, 1, 3), _draw(generator, 1, k // 2)
+        k = draw(generator, 2, 4)
+        shape = draw(generator, 4, 7), draw(generator, 4, 7)
+        image = halves(generator, *shape) - draw(generator, 0, 6)
+        yield image, k, draw(generator, 1, 3), draw(generator, 1, k // 2)
 
 
 def _padded_with(value: float) -> Callable[[Tensor, int, int, int], Tensor]:
@@ -210,8 +208,8 @@ def _gradient_cases(generator: torch.Generator) -> Iterator[Case]:
     peak[1, 1] = 1
     yield peak, torch.tensor([[1.0, 2.0], [0.5, -1.0]], dtype=torch.float64), 2, 1
     for _ in range(8):
-        k, s = _draw(generator, 2, 3), _draw(generator, 1, 3)
-        shape = _draw(generator, 5, 8), _draw(generator, 5, 8)
+        k, s = draw(generator, 2, 3), draw(generator, 1, 3)
+        shape = draw(generator, 5, 8), draw(generator, 5, 8)
         image = torch.randint(0, 4, shape, generator=generator).double() / 2
         size = [(n - k) // s + 1 for n in shape]
         signal = torch.randint(1, 9, size, generator=generator).double() / 2
@@ -264,6 +262,11 @@ savings = Exercise(
     hint="Which of the two layers has weights for each place of the picture, and which uses the"
     " same weights everywhere?",
     mistakes=(
+        Mistake((1168, 1168, 163_840, 40_960), "The last layer has ten biases too."),
+        Mistake(
+            (1168, 163_850, 1168, 40_970),
+            "The order is: convolution without and with pooling, last layer without and with.",
+        ),
         Mistake(
             (1168, 292, 163_850, 40_970),
             "A convolution uses the same weights at every place: on how many places does their"
@@ -293,14 +296,21 @@ savings = Exercise(
 
 
 def _smooth_maximum(images: Tensor) -> Tensor:
-    return pool.blur_pool2d(pool.max_pool2d(images, 2, 1))
+    return pool.blur_pool2d(pool.max_pool2d(images, 3, 1), 5, 3)
 
 
 def _smooth_cases(generator: torch.Generator) -> Iterator[Case]:
-    yield (_halves(generator, 1, 1, 5, 4).float(),)
+    yield (halves(generator, 1, 1, 10, 9).float(),)
     for _ in range(6):
-        shape = [_draw(generator, *ends) for ends in ((1, 2), (1, 3), (6, 9), (6, 9))]
-        yield (_halves(generator, *shape).float(),)
+        shape = [draw(generator, *ends) for ends in ((1, 2), (1, 3), (9, 13), (9, 13))]
+        yield (halves(generator, *shape).float(),)
+
+
+def _smooth_with_border(mode: str) -> Callable[[Tensor], Tensor]:
+    """The right answer but for its border, in one of the modes of ``F.pad``."""
+    return lambda images: pool.blur_pool2d(
+        F.pad(pool.max_pool2d(images, 3, 1), (2,) * 4, mode=mode), 5, 1
+    )[..., 2:-2:3, 2:-2:3]
 
 
 smooth = Exercise(
@@ -311,36 +321,55 @@ smooth = Exercise(
     " look at every place.",
     mistakes=(
         Mistake(
-            lambda images: pool.max_pool2d(images, 2),
+            lambda images: pool.max_pool2d(images, 3),
             "This is plain max pooling: nothing smooths before pixels are dropped.",
         ),
         Mistake(
-            lambda images: pool.blur_pool2d(pool.max_pool2d(images, 2), stride=1),
-            "The maximum drops three outputs of four before the blur sees them.",
+            lambda images: pool.blur_pool2d(pool.max_pool2d(images, 3), 5, 1),
+            "The maximum drops eight outputs of nine before the blur sees them.",
         ),
         Mistake(
-            lambda images: pool.blur_pool2d(pool.max_pool2d(images, 2)),
-            "Both steps have stride 2, so the picture gets four times smaller.",
+            lambda images: pool.blur_pool2d(pool.max_pool2d(images, 3), 5, 3),
+            "Both steps have stride 3, so the picture gets nine times smaller.",
         ),
         Mistake(
-            lambda images: pool.max_pool2d(pool.blur_pool2d(images, stride=1), 2),
+            lambda images: pool.max_pool2d(pool.blur_pool2d(images, 5, 1), 3),
             "The blur comes first here, so nothing smooths the maxima before they are dropped.",
         ),
         Mistake(
-            lambda images: pool.max_pool2d(pool.blur_pool2d(images), 2, 1),
+            lambda images: pool.max_pool2d(pool.blur_pool2d(images, 5, 3), 3, 1),
             "The blur drops pixels before the maximum has seen them.",
         ),
         Mistake(
-            pool.blur_pool2d,
+            lambda images: pool.blur_pool2d(images, 5, 3),
             "The blur alone: the maximum is missing.",
         ),
-        Mistake(
-            lambda images: pool.blur_pool2d(pool.max_pool2d(images, 2, 1), 2),
-            "The blur has two taps; three are asked for.",
+        *(
+            Mistake(
+                lambda images, taps=taps: pool.blur_pool2d(pool.max_pool2d(images, 3, 1), taps, 3),
+                f"The blur has {taps} taps; five are asked for.",
+            )
+            for taps in (2, 3, 4, 6)
         ),
         Mistake(
-            lambda images: pool.blur_pool2d(pool.max_pool2d(images, 3, 1)),
-            "The windows of the maximum are 3 × 3; they should be 2 × 2.",
+            lambda images: pool.blur_pool2d(pool.max_pool2d(images, 2, 1), 5, 3),
+            "The windows of the maximum are 2 × 2; they should be 3 × 3.",
+        ),
+        Mistake(
+            lambda images: pool.blur_pool2d(pool.max_pool2d(images, 3, 1), 5, 2),
+            "The stride is 2; the pooling that you replace has another.",
+        ),
+        Mistake(
+            lambda images: pool.blur_pool2d(pool.max_pool2d(images, 2, 1)),
+            "This is the example of the text: here the windows, the taps and the stride differ.",
+        ),
+        Mistake(
+            _smooth_with_border("replicate"),
+            "All is right but the border: there the edge pixel counts again.",
+        ),
+        Mistake(
+            _smooth_with_border("constant"),
+            "All is right but the border: there the blur takes in zeros.",
         ),
     ),
 )

@@ -9,11 +9,11 @@ from course_lib.figures import Figure, asset, encode_image, figure
 __all__ = ["pooling_shift"]
 
 MOVES = 16
-"""Pixels by which the picture can move; so much of it waits at the right."""
+"""Pixels by which the picture can move; so much of it waits at the left."""
 
 
 def pooling_shift(image: Tensor) -> Figure:
-    """Move a picture under a pooling, and see whether the output glides along or jumps.
+    """Move a picture to the right under a pooling: does the output glide along, or jump?
 
     The output is that of ``blur_pool2d(max_pool2d(image, kernel, 1), taps, stride)`` or of the
     same with `avg_pool2d`, away from the border; one tap is no blur. What should glide is the
@@ -21,7 +21,7 @@ def pooling_shift(image: Tensor) -> Figure:
 
     Args:
         image: ``Tensor[H, W]`` or ``Tensor[1, H, W]``, floating, in [0, 1], 64 to 128 pixels a
-            side; all but its last 16 columns are seen at first.
+            side; all but its first 16 columns are seen at first.
     Raises:
         TypeError: if ``image`` is not floating.
         ValueError: if its size or its range is not as described.
@@ -31,6 +31,6 @@ def pooling_shift(image: Tensor) -> Figure:
         asset("pooling_shift.js"),
         {"image": encode_image(image, minimum=64, maximum=128), "moves": MOVES},
         "Move the picture pixel by pixel",
-        "Play, drag across a picture, or use the arrow keys: left and right move it, up and down "
+        "Play, drag a picture, or use the arrow keys: left and right move it, up and down "
         "change the stride.",
     )

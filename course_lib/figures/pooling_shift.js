@@ -57,36 +57,40 @@ const core = {
     return core.blur(core.windows(image, kind, kernel), taps);
   },
 
-  /** What a stride keeps when the picture has moved: `columns` outputs a row, from column t. */
-  sample(dense, stride, t, columns) {
+  /** What a stride keeps: `columns` outputs a row, the first at column `from`. */
+  sample(dense, stride, from, columns) {
     const height = Math.ceil(dense.height / stride);
     const values = new Float64Array(height * columns);
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < columns; x++) {
-        values[y * columns + x] = dense.values[y * stride * dense.width + x * stride + t];
+        values[y * columns + x] = dense.values[y * stride * dense.width + x * stride + from];
       }
     }
     return { height, width: columns, values };
   },
 
   /**
-   * For every move t: how far the output is from the unmoved one, glided along by t / stride
-   * pixels; the root of the mean square, over the unmoved output's standard deviation.
+   * For every move t to the right: how far the output is from the unmoved one, glided along by
+   * t / stride pixels; the root of the mean square, over the unmoved output's standard deviation.
+   * At first the view begins at column `moves`; the unmoved output goes on to the left of it.
    */
   jumps(image, settings, moves) {
     const { kernel, taps, stride } = settings;
     const dense = core.dense(image, settings);
-    const all = Math.floor((dense.width - 1) / stride) + 1;
-    const still = core.sample(dense, stride, 0, all);
+    const first = moves % stride;
+    const all = Math.floor((dense.width - 1 - first) / stride) + 1;
+    const still = core.sample(dense, stride, first, all);
     const mean = still.values.reduce((sum, value) => sum + value, 0) / still.values.length;
     const spread = Math.sqrt(
       still.values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / still.values.length,
     );
-    const margin = Math.ceil(taps / 2 / stride); // outputs that the mirror reaches
+    const margin = Math.ceil(taps / 2 / stride) + 1; // outputs that the mirror reaches, and one
     const columns = core.columns(image.width - moves, kernel, stride);
     return Array.from({ length: moves + 1 }, (_, t) => {
-      const [whole, part] = [Math.floor(t / stride), (t % stride) / stride];
-      const moved = core.sample(dense, stride, t, columns);
+      const place = moves - t - first; // in pixels, from the first of the unmoved outputs
+      const whole = Math.floor(place / stride);
+      const part = place / stride - whole;
+      const moved = core.sample(dense, stride, moves - t, columns);
       let [sum, count] = [0, 0];
       for (let y = 0; y < still.height; y++) {
         for (let x = margin; x < columns - margin; x++) {
@@ -146,13 +150,16 @@ function build(kit, data) {
   );
   const play = kit.button("Play", () => (timer === null ? start() : stop()), { class: "primary" });
 
-  const seen = kit.canvas(view.width / view.height, drawSeen, { key, touch });
-  const made = kit.canvas(view.width / view.height, drawMade, { key, touch });
+  const seen = kit.canvas(view.width / view.height, drawSeen, { key, touch: drag });
+  const made = kit.canvas(view.width / view.height, drawMade, { key, touch: drag });
+  let grip = null; // where a drag began, and at which move
+  for (const { node } of [seen, made])
+    node.addEventListener("pointerdown", () => (grip = null), { capture: true });
   const curve = kit.canvas(2.8, drawCurve, {
     key,
     touch(x) {
       const width = curve.node.clientWidth;
-      touch((x * width - MARGIN) / (width - MARGIN - 8));
+      moveTo(((x * width - MARGIN) / (width - MARGIN - 8)) * data.moves);
     },
   });
   const seenCaption = element("p", { class: "caption" });
@@ -195,8 +202,10 @@ function build(kit, data) {
     else stop();
   }
 
-  function touch(x) {
-    moveTo(x * data.moves);
+  /** The picture follows the pointer, from wherever it was taken. */
+  function drag(x) {
+    grip ??= { x, move: state.move };
+    moveTo(grip.move + (x - grip.x) * view.width);
   }
 
   function key(name) {
@@ -222,7 +231,7 @@ function build(kit, data) {
     core.sample(
       dense,
       state.stride,
-      state.move,
+      data.moves - state.move,
       core.columns(view.width, state.kernel, state.stride),
     );
 
@@ -247,7 +256,7 @@ function build(kit, data) {
       width,
       height,
       view,
-      (y, x) => image.values[y * image.width + x + state.move],
+      (y, x) => image.values[y * image.width + x + data.moves - state.move],
     );
   }
 
@@ -314,7 +323,7 @@ function build(kit, data) {
     play.textContent = timer === null ? "Play" : "Pause";
     seenCaption.replaceChildren(
       element("strong", {}, "Picture"),
-      ` ${view.height} × ${view.width}, moved by ${state.move} px`,
+      ` ${view.height} × ${view.width}, moved right by ${state.move} px`,
     );
     madeCaption.replaceChildren(
       element("strong", {}, "Output"),
@@ -326,7 +335,7 @@ function build(kit, data) {
         `${state.stride}); 0 if the output glides`,
     );
     seen.describe(
-      `The photograph, ${view.height} × ${view.width} pixels, moved left by ${state.move}.`,
+      `The photograph, ${view.height} × ${view.width} pixels, moved right by ${state.move}.`,
     );
     made.describe(
       `The output, ${what}, stride ${state.stride}: ${out.height} × ${out.width} numbers, ` +
@@ -349,7 +358,7 @@ function build(kit, data) {
       playing: timer === null ? "no" : "yes",
     });
     kit.announce(
-      `Moved by ${state.move}: the output is ${jump} of its contrast away from gliding.`,
+      `Moved right by ${state.move}: the output is ${jump} of its contrast away from gliding.`,
     );
   }
 
