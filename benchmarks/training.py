@@ -89,7 +89,7 @@ def _epoch(
     multiply_adds = 9 * 16 * 8**2 + 9 * 16 * 32 * 4**2 + 512 * 10
     return Case(
         "fit",
-        f"small CNN {_by(_SCANS)}, {name}",
+        f"CNN {_by(_SCANS)}, {name}",
         ours,
         twin,
         _scans,

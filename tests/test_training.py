@@ -108,38 +108,47 @@ def test_operation_of_two_values(
     assert_same_gradients(operation(*mine), mine, operation(*leaves), leaves)
 
 
+# Operations that keep numbers small, so that rounding stays small too, at any depth.
+TAME: list[Callable[[Any], Any]] = [
+    lambda v: -v,
+    lambda v: (0.3 * v).exp(),
+    lambda v: (v * v + 1.0).log(),
+    lambda v: v.tanh(),
+    lambda v: v.relu(),
+    lambda v: 0.1 * v**3,
+    lambda v: 1.5 / (v**2 + 0.5),
+    lambda v: 0.5 - v / 4.0,
+    lambda v: (v * v + 0.1) ** 0.5,
+]
+TAME_PAIRS: list[Callable[[Any, Any], Any]] = [
+    lambda v, w: v + w,
+    lambda v, w: v - w,
+    lambda v, w: v * w,
+    lambda v, w: v / (w * w + 1.0),
+]
+
+
 @given(
     start=st.lists(st.floats(-2, 2), min_size=1, max_size=4),
-    steps=st.lists(
-        st.tuples(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99)), max_size=25
-    ),
+    steps=st.lists(st.tuples(*[st.integers(0, 99)] * 4), max_size=25),
 )
-def test_random_expression(start: list[float], steps: list[tuple[int, int, int]]) -> None:
+def test_random_expression(start: list[float], steps: list[tuple[int, int, int, int]]) -> None:
+    at_kinks: list[float] = []
+
     def build(values: list[Any]) -> Any:
-        for kind, first, second in steps:
+        for kind, pair_kind, first, second in steps:
             one, other = values[first % len(values)], values[second % len(values)]
-            if kind % 2:
-                new = BINARY[kind // 2 % 4](one, other)
-            else:
-                new = UNARY[kind // 2 % len(UNARY)](one)
-            values.append(new)
+            middle = TAME_PAIRS[pair_kind % len(TAME_PAIRS)](one, other).tanh()
+            if kind % len(TAME) == 4:
+                at_kinks.append(float(middle.data))
+            values.append(TAME[kind % len(TAME)](middle))
         return sum(values)
 
     leaves = tensors(*start)
     theirs = build(list(leaves))
-    theirs.backward()
-    # Where a number is not finite, or a root is taken of less than 0, Python raises instead.
-    assume(all(leaf.grad.isfinite() and abs(leaf.grad) < 1e8 for leaf in leaves))
-    mine = [Value(n) for n in start]
-    try:
-        ours = build(list(mine))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        assume(False)
-    assume(theirs.isfinite())
-    ours.backward()
-    assert ours.data == pytest.approx(theirs.item(), rel=1e-9, abs=1e-9)
-    for value, leaf in zip(mine, leaves, strict=True):
-        assert value.grad == pytest.approx(leaf.grad.item(), rel=1e-7, abs=1e-7)
+    assume(all(abs(number) > 1e-6 for number in at_kinks))
+    mine = [Value(number) for number in start]
+    assert_same_gradients(build(list(mine)), mine, theirs, leaves)
 
 
 def test_value_used_many_times_hears_from_every_user() -> None:

@@ -265,6 +265,19 @@ def test_float16_scales_the_loss_so_that_small_gradients_survive(device: torch.d
     assert model.weight.item() == pytest.approx(0.9, rel=1e-2)
 
 
+def test_a_scaled_gradient_is_clipped_at_its_true_length(device: torch.device) -> None:
+    weights = []
+    for precision in ("float32", "float16"):
+        model = linear()
+        training.fit(
+            model, F.cross_entropy, examples(), epochs=5, clip_norm=0.2, precision=precision,
+            optimizer=training.SGD(model.parameters(), lr=0.5), device=device, progress=False,
+        )  # fmt: skip
+        weights.append(model.weight.detach())
+    assert (weights[0] - linear().weight.to(device)).norm() > 0.2
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-2)
+
+
 # --- progress, callbacks --------------------------------------------------------------------------
 
 
@@ -515,13 +528,26 @@ def test_resumes_with_any_optimizer(optimizer: type, tmp_path: Path) -> None:
 
 
 def test_resumes_with_scaled_losses(tmp_path: Path) -> None:
+    """So large that the scale has to come down, and updates are left out until it has."""
+
+    def large(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda output, target: 300 * loss(output, target)
+
     options: dict[str, Any] = {"precision": "float16"}
-    expected = training_runs.run(None, **options)
+    expected = training_runs.run(None, loss=large(F.cross_entropy), **options)
     path = tmp_path / "checkpoint.pt"
     with pytest.raises(PulledPlugError):
-        training_runs.run(path, "tensors", stopping(17), checkpoint_every=2, **options)
-    assert torch.load(path, weights_only=True)["scaler"]["scale"] > 1
-    assert_same_run(training_runs.run(path, **options), expected)
+        training_runs.run(path, loss=large(stopping(17)), checkpoint_every=2, **options)
+    assert 1 < torch.load(path, weights_only=True)["scaler"]["scale"] < 2**16
+    found = training_runs.run(path, loss=large(F.cross_entropy), **options)
+    assert_same_run(found, expected)
+
+
+def test_resumes_with_the_step_sizes_of_the_checkpoint(tmp_path: Path) -> None:
+    expected, path = training_runs.run(None), tmp_path / "checkpoint.pt"
+    with pytest.raises(PulledPlugError):
+        training_runs.run(path, loss=stopping(13))
+    assert_same_run(training_runs.run(path, lr=0.5), expected)
 
 
 def test_a_run_can_be_stopped_again_and_again(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def run(
     kind: str = "tensors",
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     optimizer: type = training.AdamW,
+    lr: float = 0.02,
     **options: Any,
 ) -> tuple[dict[str, Tensor], training.History]:
     """Train, from the checkpoint if it is there; returns the weights and the history."""
@@ -82,7 +83,7 @@ def run(
         model,
         loss,
         data(kind),
-        optimizer=optimizer(model.parameters(), lr=0.02),
+        optimizer=optimizer(model.parameters(), lr=lr),
         validation=examples(20, seed=1),
         metrics={"accuracy": accuracy},
         batch_size=BATCH,
@@ -157,6 +158,7 @@ def main(folder: Path, kind: str, fault: str) -> None:
     def loss(output: Tensor, target: Tensor) -> Tensor:
         nonlocal steps
         steps += torch.is_grad_enabled()
+        torch.rand(rank)  # the processes' random states go apart, as with dropout
         if steps == 9 and rank == 1 and first_try:
             if fault == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
