@@ -51,7 +51,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright's event loop must not reach the next module's tests
 def browser() -> Iterator[Any]:
     """A headless Chromium, from ``CHROMIUM`` or the search path."""
     executable = os.environ.get("CHROMIUM") or next(

@@ -336,11 +336,9 @@ def test_an_idea_has_one_name_and_four_doors() -> None:
     names = [path.stem for path in chapters()]
     assert len(set(names)) == len(names)
     for name in names:
-        for door in (
-            f"course_lib/{name}.py",
-            f"course_lib/exercises/{name}.py",
-            f"tests/test_{name}.py",
-        ):
+        module = ROOT / "course_lib" / name
+        assert module.with_suffix(".py").is_file() != (module / "__init__.py").is_file(), name
+        for door in (f"course_lib/exercises/{name}.py", f"tests/test_{name}.py"):
             assert (ROOT / door).is_file(), f"{name}: expected {door}"
     for folder in ("exercises", "formulas", "figures"):
         inner = {path.stem for path in (ROOT / "course_lib" / folder).glob("*.py")}
