@@ -53,7 +53,10 @@ def assert_agree(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None
 
 
 class _Supplied(TorchDispatchMode):
-    """Supply what a fake tensor cannot know: a number is 1, a mask keeps every other entry."""
+    """Supply what a fake tensor cannot know.
+
+    A number is 1, a mask keeps every other entry, two tensors are equal, all entries are different.
+    """
 
     def __torch_dispatch__(
         self,
@@ -68,7 +71,17 @@ class _Supplied(TorchDispatchMode):
             source, indices = args
             if [i.dtype for i in indices if i is not None] == [torch.bool]:
                 assert indices[0].device == source.device
-                return source.new_empty((indices[0].numel() + 1) // 2)
+                kept = (indices[0].numel() + 1) // 2
+                return source.new_empty(kept, *source.shape[indices[0].ndim :])
+        if func is torch.ops.aten.nonzero.default:
+            (source,) = args
+            return source.new_empty((source.numel() + 1) // 2, source.ndim, dtype=torch.int64)
+        if func is torch.ops.aten.equal.default:
+            assert args[0].device == args[1].device
+            return True
+        if func is torch.ops.aten._unique2.default:
+            places = args[0].new_empty(args[0].shape, dtype=torch.int64)
+            return args[0].flatten(), places, places.flatten()
         return func(*args, **(kwargs or {}))
 
 

@@ -1,4 +1,4 @@
-"""`course_lib.boxes.geometry` against its loops, its twins and autograd; and tables for the house."""
+"""`course_lib.boxes.geometry` against its loops, its twins and autograd; tables for the house."""
 
 from __future__ import annotations
 
@@ -438,9 +438,7 @@ LOOKS_AT_DATA: set[str] = {
 
 CALLS: dict[str, Callable[..., Any]] = {
     "average_precision": lambda make, device: topic.average_precision(make(3), make(3)),
-    "batched_nms": lambda make, device: topic.batched_nms(
-        make(3, 4), make(3), make(3).long(), 0.5
-    ),
+    "batched_nms": lambda make, device: topic.batched_nms(make(3, 4), make(3), make(3).long(), 0.5),
     "box_area": lambda make, device: topic.box_area(make(3, 4)),
     "box_convert": lambda make, device: topic.box_convert(make(3, 4), "cxcywh", "yxyx"),
     "box_iou": lambda make, device: topic.box_iou(make(3, 4), make(2, 4)),

@@ -109,7 +109,7 @@ def broken(count: int, seed: int) -> Scored:
     boxes, scores = uniform(count, seed, 60, 5, 40)
     g = generator(seed + 1)
     strange = torch.tensor([math.nan, math.inf, -math.inf, 1e30, -1e30, 0.0, 20.0])
-    where = torch.rand(count, 4, generator=g) < 0.1
+    where = torch.rand(count, 4, generator=g) < 0.15
     return torch.where(where, strange[torch.randint(0, 7, (count, 4), generator=g)], boxes), scores
 
 

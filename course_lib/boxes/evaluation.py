@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -355,23 +356,23 @@ def _match(found: _Detections, wanted: _Objects, thresholds: Tensor) -> tuple[Te
     matched = torch.zeros(*shape, len(found.group), dtype=torch.bool, device=iou.device)
     ignored = torch.zeros_like(matched)
     free = torch.ones(*shape, len(wanted.group), dtype=torch.bool, device=iou.device)
-    candidates, row = torch.unique_consecutive(detection, return_inverse=True)
     choice = _position(detection)
+    candidates = detection[choice == 0]  # each once
+    row = (choice == 0).cumsum(0) - 1
     widest = int(choice.max()) + 1 if len(choice) else 0
     objects = target.new_zeros(len(candidates), widest).index_put_((row, choice), target)
     overlap = iou.new_full(objects.shape, -1).index_put_((row, choice), iou)
     turn = _position(found.group[candidates])
-    sizes = torch.bincount(turn).tolist()
-    for rows in turn.argsort(stable=True).split(sizes) if sizes else ():
-        own = objects[rows]  # (n, W), the best overlap first
-        fits = (overlap[rows] >= thresholds[:, None, None, None]) & free[:, :, own]  # (T, A, n, W)
+    for number in range(int(turn.max()) + 1 if len(turn) else 0):
+        here = turn == number
+        own, served = objects[here], candidates[here]  # (n, W), the best overlap first; (n,)
+        fits = (overlap[here] >= thresholds[:, None, None, None]) & free[:, :, own]  # (T, A, n, W)
         wish = fits.byte() + (fits & ~wanted.ignored[:, own]).byte()  # 2: better than ignored, 1
-        best = wish.argmax(-1)  # the first of equal ones
-        hit = wish.gather(-1, best[..., None])[..., 0] > 0  # (T, A, n)
-        chosen = own.expand(*shape, -1, -1).gather(-1, best[..., None])[..., 0]
-        here = candidates[rows]
-        matched[:, :, here] = hit
-        ignored[:, :, here] = hit & wanted.ignored.expand(*shape[:1], -1, -1).gather(-1, chosen)
+        best = wish.argmax(-1, keepdim=True)  # the first of equal ones
+        hit = wish.gather(-1, best)[..., 0] > 0  # (T, A, n)
+        chosen = own.expand(*shape, -1, -1).gather(-1, best)[..., 0]
+        matched[:, :, served] = hit
+        ignored[:, :, served] = hit & wanted.ignored.expand(*shape, -1).gather(-1, chosen)
         free.scatter_(-1, chosen, free.gather(-1, chosen) & (~hit | wanted.crowd[chosen]))
     return matched, ignored | (~matched & found.outside)
 
@@ -383,22 +384,20 @@ def _pairs(found: _Detections, wanted: _Objects, limit: Tensor) -> tuple[Tensor,
         ``Tensor[P]`` three times: indices of detection and object, and their IoU; sorted by
         detection, then from the largest IoU on, of equal ones the later object first.
     """
-    groups = int(torch.cat((found.group, wanted.group)).max()) + 1 if len(found.group) else 0
     by_group = wanted.group.argsort(stable=True)
-    count = torch.bincount(wanted.group, minlength=groups)
-    start = count.cumsum(0) - count
-    repeats = count[found.group]
-    detection = torch.repeat_interleave(repeats)
-    step = torch.arange(len(detection), device=repeats.device)
-    step -= (repeats.cumsum(0) - repeats)[detection]
-    target = by_group[start[found.group[detection]] + step]
+    first = torch.searchsorted(wanted.group[by_group], found.group)
+    last = torch.searchsorted(wanted.group[by_group], found.group, right=True)
+    ends = (last - first).cumsum(0)
+    pair = torch.arange(int(ends[-1]) if len(ends) else 0, device=ends.device)
+    detection = torch.searchsorted(ends, pair, right=True)
+    target = by_group[pair - ends[detection] + last[detection]]
 
     a, b = found.boxes[detection], wanted.boxes[target]
     extent = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0)
     inter, area = extent.prod(1), box_area(a)
     union = torch.where(wanted.crowd[target], area, area + box_area(b) - inter)
     iou = inter / union.where(inter > 0, 1)
-    enough = (iou >= limit).nonzero()[:, 0].flip(0)
+    enough = pair[iou >= limit].flip(0)
     enough = enough[iou[enough].argsort(descending=True, stable=True)]
     enough = enough[detection[enough].argsort(stable=True)]
     return detection[enough], target[enough], iou[enough]
@@ -409,9 +408,9 @@ def _precisions(
 ) -> Tensor:
     """Average precision at every threshold, range and class; ``Tensor[T, A, K]``, -1 for none."""
     values = positives.new_zeros(*matched.shape[:2], positives.shape[1])
-    sizes = torch.bincount(label, minlength=positives.shape[1]).tolist()
-    parts = zip(matched.split(sizes, -1), ignored.split(sizes, -1), strict=True)
-    for k, (own, without) in enumerate(parts):  # (T, A, n)
+    bounds = torch.searchsorted(label, torch.arange(positives.shape[1] + 1).to(label)).tolist()
+    for k, (start, end) in enumerate(pairwise(bounds)):
+        own, without = matched[..., start:end], ignored[..., start:end]  # (T, A, n)
         hits = (own & ~without).cumsum(-1, dtype=torch.float64)
         misses = (~own & ~without).cumsum(-1, dtype=torch.float64)
         precision, recall = _curve(hits, misses, positives[:, k, None])
@@ -436,17 +435,18 @@ def _column(annotations: Sequence[Annotations], name: str, default: int | None =
 
 def _image_of(annotations: Sequence[Annotations]) -> Tensor:
     """The number of the image that each box is in."""
-    sizes = torch.tensor([len(one["labels"]) for one in annotations])
-    return torch.repeat_interleave(sizes).to(annotations[0]["labels"].device)
+    return torch.cat(
+        [torch.full_like(one["labels"], n) for n, one in enumerate(annotations)]
+    ).long()
 
 
 def _position(groups: Tensor) -> Tensor:
     """For each entry, how many before it are of the same group."""
     order = groups.argsort(stable=True)
-    count = torch.unique_consecutive(groups[order], return_counts=True)[1]
-    first = torch.repeat_interleave(count.cumsum(0) - count, count)
-    place = torch.arange(len(groups), device=groups.device) - first
-    return torch.empty_like(order).scatter_(0, order, place)
+    place = torch.arange(len(groups), device=groups.device)
+    begins = groups[order].diff(prepend=groups.new_full((1,), -1)) != 0
+    first = torch.where(begins, place, 0).cummax(0).values if len(groups) else place
+    return torch.empty_like(order).scatter_(0, order, place - first)
 
 
 def _outside(area: Tensor) -> Tensor:
@@ -499,7 +499,7 @@ def _expect_annotations(name: str, given: Any, needed: tuple[str, ...]) -> None:
         expect_tensor(f"{name}[{key!r}]", given[key], floating=floating)
         count = len(given["boxes"]) if given["boxes"].ndim else 0
         expect_shape(f"{name}[{key!r}]", given[key], (None, 4) if key == "boxes" else (count,))
-        if floating and given[key].isnan().any():
-            raise ValueError(f"{name}[{key!r}]: expected numbers, got NaN")
+        if floating and not given[key].isfinite().all():
+            raise ValueError(f"{name}[{key!r}]: expected finite numbers, got NaN or infinity")
         if key == "labels" and (given[key].is_floating_point() or given[key].dtype == torch.bool):
             raise TypeError(f"{name}['labels']: expected integers, got {given[key].dtype}")

@@ -201,7 +201,7 @@ def _select(rows: Tensor, limit: float) -> Tensor:
         kept.append(block)
         if len(left):
             cleared = _clear(rows.index_select(1, block), rows.index_select(1, left), limit)
-            left = left.masked_select(~cleared)
+            left = left[~cleared]
         size = min(2 * size, max(MANY, count // PART))
     return torch.cat(kept)
 
