@@ -480,7 +480,132 @@ CALLS: dict[str, Callable[..., Any]] = {
 
 # --- for test_exercises: right answers written differently, and wrong ones with their hints -------
 
-RIGHT_ANSWERS: dict[str, list[Any]] = {}
+
+def shapely(a: Tensor, b: Tensor) -> float:
+    """IoU with plain numbers and early returns."""
+    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = a.tolist(), b.tolist()
+    if ax2 <= bx1 or bx2 <= ax1 or ay2 <= by1 or by2 <= ay1:
+        return 0.0
+    inter = (min(ax2, bx2) - max(ax1, bx1)) * (min(ay2, by2) - max(ay1, by1))
+    return inter / ((ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - inter)
+
+
+def stacked(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    cx, cy, w, h = boxes.T
+    rows, columns = size
+    return torch.stack(
+        [columns * (cx - w / 2), rows * (cy - h / 2), columns * (cx + w / 2), rows * (cy + h / 2)]
+    ).T
+
+
+def shrinking(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
+    """Take the best, strike out what it suppresses, and go on with the rest."""
+    left, kept = scores.argsort(descending=True), []
+    while len(left):
+        kept.append(left[0].item())
+        left = left[1:][topic.box_iou(boxes[left[:1]], boxes[left[1:]])[0] <= threshold]
+    return kept
+
+
+def one_by_one(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> list[int]:
+    kept: list[int] = []
+    for n in scores.argsort(descending=True).tolist():
+        rivals = [m for m in kept if labels[m] == labels[n]]
+        if not any(shapely(boxes[m], boxes[n]) > threshold for m in rivals):
+            kept.append(n)
+    return kept
+
+
+def far_apart(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    return topic.nms(boxes + 1e4 * labels[:, None], scores, threshold)
+
+
+def by_objects(scores: Tensor, correct: Tensor, positives: int) -> float:
+    """Each object that was found adds the best precision from there on."""
+    order = sorted(range(len(scores)), key=lambda n: -scores[n].item())
+    hits, best, total = 0, [], 0.0
+    for rank, n in enumerate(order, 1):
+        hits += bool(correct[n])
+        best.append(hits / rank)
+    for place, n in enumerate(order):
+        total += max(best[place:]) if correct[n] else 0
+    return total / positives
+
+
+RIGHT_ANSWERS: dict[str, list[Any]] = {
+    "ex-boxes-predict": [[0.16666667, -0.03333333], torch.tensor([4 / 24, 4 / 24 - 6 / 30])],
+    "ex-boxes-iou": [shapely, lambda a, b: ops.box_iou(a[None], b[None])[0, 0].float()],
+    "ex-boxes-pixels": [stacked, lambda boxes, size: stacked(boxes.float(), size)],
+    "ex-boxes-keep": [[4, 1, 0], torch.tensor([4, 1, 0])],
+    "ex-boxes-suppress": [shrinking, ops.nms, lambda *a: ops.nms(*a).tolist()],
+    "ex-boxes-classes": [one_by_one, far_apart],
+    "ex-boxes-precision": [by_objects],
+}
 
 # An answer, and words of the hint that its writer should get; empty for the exercise's own hint.
-WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {}
+WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
+    "ex-boxes-predict": [
+        ((4 / 28, 4 / 28 - 2 / 30), "counts it twice"),
+        ((1 / 6, -0.05), ""),
+        ((0.17, -0.03), ""),
+        ((1 / 4, 1 / 4 - 6 / 42), "four long"),
+        (1 / 6, ""),
+    ],
+    "ex-boxes-iou": [
+        (lambda a, b: 0.0, ""),
+        (lambda a, b: ops.box_iou(a[None], b[None]), ""),
+        (lambda a, b: round(shapely(a, b), 2), ""),
+        (lambda a, b: ops.generalized_box_iou(a[None], b[None])[0, 0], "GIoU"),
+        (
+            lambda a, b: (
+                (inter := (torch.min(a, b)[2:] - torch.max(a, b)[:2]).prod())
+                / (ops.box_area(a) + ops.box_area(b) - inter)
+            ),
+            "both sides come out negative",
+        ),
+    ],
+    "ex-boxes-pixels": [
+        (lambda boxes, size: stacked(boxes, size[::-1]), "the height first"),
+        (lambda boxes, size: stacked(boxes, size).round(), ""),
+        (lambda boxes, size: boxes * size[0], ""),
+        (lambda boxes, size: stacked(boxes, size)[:, [1, 0, 3, 2]], "x comes first"),
+    ],
+    "ex-boxes-keep": [
+        ((4, 1), "suppresses nothing"),
+        ((0, 1, 4), "in order of score"),
+        ((4, 0), "exactly the threshold"),
+        ((2, 0), ""),
+        (4, ""),
+    ],
+    "ex-boxes-suppress": [
+        (lambda boxes, scores, threshold: scores.argsort(descending=True), ""),
+        (lambda boxes, scores, threshold: ops.nms(boxes, -scores, threshold), "best box"),
+        (lambda boxes, scores, threshold: ops.nms(boxes, scores, 0.5), ""),
+        (lambda boxes, scores, threshold: ops.nms(boxes, scores, threshold - 1e-6), "threshold"),
+        (lambda boxes, scores, threshold: ops.nms(boxes, scores, threshold)[:1], ""),
+        (lambda *a: ops.nms(*a).sort().values.tolist(), "not in order"),
+    ],
+    "ex-boxes-classes": [
+        (lambda boxes, scores, labels, threshold: ops.nms(boxes, scores, threshold), "not used"),
+        (
+            lambda boxes, scores, labels, threshold: ops.nms(
+                boxes + labels[:, None] * (boxes.max() + 1), scores, threshold
+            ),
+            "below 0",
+        ),
+        (ops.batched_nms, "below 0"),  # it takes coordinates for positive
+        (lambda *a: topic.batched_nms(*a).flip(0), ""),
+    ],
+    "ex-boxes-precision": [
+        (lambda scores, correct, positives: correct.double().mean(), ""),
+        (lambda scores, correct, positives: correct.sum() / positives, ""),
+        (lambda *a: by_objects(*a) * a[2] / max(1, int(a[1].sum())), "not found"),
+        (lambda *a: round(float(by_objects(*a)), 2), ""),
+        (
+            lambda scores, correct, positives: by_objects(
+                torch.arange(len(scores), 0, -1.0), correct, positives
+            ),
+            "order of score",
+        ),
+    ],
+}
