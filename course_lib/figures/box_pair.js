@@ -389,8 +389,8 @@ const STYLE = `
   td { color: var(--quiet); }
   .number-cell { padding-right: 0; color: var(--ink); text-align: right; }
   .line { font-size: 14px; }
-  .iou { color: var(--accent); }
-  .giou { color: var(--mark); }
+  .iou { border-bottom: 3px solid var(--accent); }
+  .giou { border-bottom: 3px dashed var(--mark); }
   @container (max-width: 620px) {
     .pair { grid-template-columns: minmax(0, 1fr); }
   }
