@@ -1,7 +1,7 @@
 """Write ``requirements.txt``, the lock, and ``environment.yml`` from ``pyproject.toml``.
 
-The lock holds every package that any extra needs, at one exact version for each Python, with the
-hashes of its files and no address. Versions that are locked already stay, unless ``--upgrade``.
+The lock holds every package that any extra needs, but those for a comparison that nobody has to
+make, at one exact version for each Python, with the hashes of its files and no address. Versions that are locked already stay, unless ``--upgrade``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 from environment import ROOT, stanzas, versions
 
 LOCK = "requirements.txt"
+UNLOCKED = {"keras"}
+"""extras that stay out of the lock"""
 HEAD = """\
 # The course's environment for conda; written by `make lock`, not by hand.
 # conda env create --file environment.yml && conda activate from-formula-to-picture
@@ -33,14 +35,15 @@ def normal(name: str) -> str:
 
 
 def direct_requirements(project: dict[str, Any]) -> dict[str, str]:
-    """Return what the project and all its extras ask for: ``{name: specifier}``, sorted.
+    """Return what the project and its locked extras ask for: ``{name: specifier}``, sorted.
 
     Args:
         project: the ``[project]`` table of ``pyproject.toml``.
     """
     asked = list(project["dependencies"])
-    for extra in project["optional-dependencies"].values():
-        asked += extra
+    for extra, requirements in project["optional-dependencies"].items():
+        if extra not in UNLOCKED:
+            asked += requirements
     split = [re.fullmatch(r"([\w.-]+)(?:\[.*\])?\s*(.*)", line) for line in asked]
     found = {normal(match[1]): match[2] for match in split if match}
     found.pop(normal(project["name"]))
