@@ -268,6 +268,21 @@ def test_each_detection_gets_the_best_object_that_is_left() -> None:
     assert topic.match_boxes(found[:0], scores[:0], objects).tolist() == []
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_of_two_objects_overlapped_alike_the_later_is_found(order: list[int]) -> None:
+    """Then the second detection finds its object or not: the first one overlaps both by 9/11."""
+    objects = torch.tensor([[0.0, 0, 10, 10], [2, 0, 12, 10]])[order]
+    boxes, scores = torch.tensor([[1.0, 0, 11, 10], [4, 0, 14, 10]]), torch.tensor([0.9, 0.8])
+    predictions = [{"boxes": boxes, "scores": scores, "labels": torch.zeros(2).long()}]
+    targets = [{"boxes": objects, "labels": torch.zeros(2).long()}]
+    result = topic.mean_average_precision(predictions, targets)
+    judge = evaluate(*to_coco(predictions, targets))
+    assert numbers(result) == pytest.approx(judge.stats.tolist(), abs=1e-9)
+    assert result["map_50"].item() == pytest.approx(51 / 101 if order == [0, 1] else 1)
+    matched = topic.match_boxes(boxes, scores, objects)
+    assert matched.tolist() == ([1, -1] if order == [0, 1] else [1, 0])
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_matches_are_those_of_pycocotools(seed: int, device: torch.device) -> None:
     predictions, targets = images(

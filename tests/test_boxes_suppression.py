@@ -12,6 +12,7 @@ import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from course_lib import boxes as topic
 from course_lib.boxes import suppression
@@ -185,7 +186,7 @@ def test_small_blocks_and_tiles_change_nothing(
     coordinates=st.lists(st.lists(st.integers(0, 9), min_size=4, max_size=4), max_size=40),
     levels=st.integers(1, 4),
     threshold=st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 1.0]),
-    few=st.sampled_from([1, 3, 320]),
+    few=st.sampled_from([1, 3, suppression.FEW]),
 )
 def test_nms_does_what_its_twin_does(
     coordinates: list[list[int]], levels: int, threshold: float, few: int
@@ -199,6 +200,33 @@ def test_nms_does_what_its_twin_does(
         patch.setattr(suppression, "MANY", few)
         assert torch.equal(topic.nms(boxes, scores, threshold), expected)
     assert torch.equal(topic.nms_loops(boxes, scores, threshold), expected)
+
+
+class Waits(TorchDispatchMode):
+    """Count the calls for which a GPU would have to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
+        waiting = function in (
+            *(torch.ops.aten.equal.default, torch.ops.aten.nonzero.default),
+            *(torch.ops.aten._local_scalar_dense.default, torch.ops.aten.masked_select.default),
+            torch.ops.aten.searchsorted.Tensor,  # its result becomes a list
+        )
+        masks = function is torch.ops.aten.index.Tensor and args[1][0].dtype == torch.bool
+        self.count += waiting or masks
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "share"), [("clustered", 0.2), ("sparse", 0.1), ("dense", 0.1), ("chain", 0.7)]
+)
+def test_nms_does_not_wait_box_by_box(name: str, share: float) -> None:
+    with Waits() as waits:
+        kept = topic.nms(*SETS[name](8000, 0), 0.5)
+    assert 0 < waits.count < share * len(kept)
 
 
 # --- what is said in the docstring --------------------------------------------------------------

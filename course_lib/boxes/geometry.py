@@ -406,8 +406,10 @@ def _overlap(a: Tensor, b: Tensor, eps: float = 0.0) -> Tensor:
 
 
 def _intersection_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    extent = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
-    width, height = extent.clamp(min=0).unbind(-1)
+    # Number by number, which is faster than with pairs of them in the last axis.
+    (left, top, right, bottom), (left2, top2, right2, bottom2) = a.unbind(-1), b.unbind(-1)
+    width = (torch.minimum(right, right2) - torch.maximum(left, left2)).clamp(min=0)
+    height = (torch.minimum(bottom, bottom2) - torch.maximum(top, top2)).clamp(min=0)
     inter = width * height
     return inter, box_area(a) + box_area(b) - inter
 
@@ -422,19 +424,23 @@ def _ratio(part: Tensor, whole: Tensor, eps: float) -> Tensor:
 
 def _generalized(a: Tensor, b: Tensor, eps: float = 0.0) -> Tensor:
     inter, union = _intersection_union(a, b)
-    width, height = _enclosing(a, b).unbind(-1)
+    width, height = _enclosing(a, b)
     hull = width * height
     return _ratio(inter, union, eps) - _ratio(hull - union, hull, eps)
 
 
-def _enclosing(a: Tensor, b: Tensor) -> Tensor:
+def _enclosing(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Width and height of the smallest box around both."""
-    return torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
+    (left, top, right, bottom), (left2, top2, right2, bottom2) = a.unbind(-1), b.unbind(-1)
+    width = torch.maximum(right, right2) - torch.minimum(left, left2)
+    return width, torch.maximum(bottom, bottom2) - torch.minimum(top, top2)
 
 
 def _distance(a: Tensor, b: Tensor, overlap: Tensor, eps: float) -> Tensor:
-    diagonal = _enclosing(a, b).square().sum(-1) + eps
-    apart = (a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]).square().sum(-1) / 4
+    width, height = _enclosing(a, b)
+    diagonal = width.square() + height.square() + eps
+    (x, y), (x2, y2) = ((box[..., :2] + box[..., 2:]).unbind(-1) for box in (a, b))
+    apart = ((x - x2).square() + (y - y2).square()) / 4  # of the centres, from twice each
     return overlap - apart / diagonal
 
 
