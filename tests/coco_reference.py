@@ -24,25 +24,29 @@ KEYS = (
 def to_coco(predictions: Annotations, targets: Annotations) -> tuple[COCO, COCO]:
     """Objects and detections as COCO's code takes them; numbers of objects count from 1.
 
-    pycocotools knows nothing of difficult objects; an area beyond all ranges has the same effect.
+    pycocotools knows nothing of difficult objects. An area beyond all ranges makes it ignore one,
+    and with as many copies as there are detections, each of them can find one.
     """
     objects: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for image, target in enumerate(targets, 1):
         for m, (x1, y1, x2, y2) in enumerate(target["boxes"].double().tolist()):
             area = float(target["area"][m]) if "area" in target else (x2 - x1) * (y2 - y1)
+            label, copies = int(target["labels"][m]), 1
             if "difficult" in target and target["difficult"][m]:
                 area = 1e11
-            objects.append(
+                copies = max(1, int((predictions[image - 1]["labels"] == label).sum()))
+            objects += [
                 {
-                    "id": len(objects) + 1,
+                    "id": len(objects) + 1 + copy,
                     "image_id": image,
-                    "category_id": int(target["labels"][m]),
+                    "category_id": label,
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "area": area,
                     "iscrowd": int(target["iscrowd"][m]) if "iscrowd" in target else 0,
                 }
-            )
+                for copy in range(copies)
+            ]
     for image, prediction in enumerate(predictions, 1):
         columns = (prediction[key].tolist() for key in ("boxes", "scores", "labels"))
         for (x1, y1, x2, y2), score, label in zip(*columns, strict=True):

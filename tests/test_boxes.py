@@ -516,8 +516,40 @@ def one_by_one(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) 
     return kept
 
 
-def far_apart(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    return topic.nms(boxes + 1e4 * labels[:, None], scores, threshold)
+def by_extent(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> list[int]:
+    """Along x alone, and with torchvision's suppression."""
+    width = boxes[:, 2].max() - boxes[:, 0].min()
+    moved = boxes.clone()
+    moved[:, ::2] += (labels * width)[:, None]
+    return ops.nms(moved, scores, threshold).tolist()
+
+
+def by_twice_the_reach(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    return topic.nms(boxes - labels[:, None] * 2.5 * boxes.abs().max(), scores, threshold)
+
+
+def by_a_fixed_shift(shift: float, corners: slice = slice(None)) -> Callable[..., Tensor]:
+    def answer(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+        boxes[:, corners] += shift * labels[:, None]
+        return topic.nms(boxes, scores, threshold)
+
+    return answer
+
+
+def class_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """With a loop over the classes, and in order at last."""
+    kept = []
+    for label in labels.unique():
+        own = (labels == label).nonzero()[:, 0]
+        kept.append(own[topic.nms(boxes[own], scores[own], threshold)])
+    found = torch.cat(kept)
+    return found[scores[found].argsort(descending=True)]
+
+
+def detour(a: Tensor, b: Tensor) -> Tensor:
+    """The loss of one of the library's relatives, on boxes where it is 1 - IoU."""
+    measure = ops.box_iou  # a name of one's own
+    return 1 - measure(torch.stack([a, b]), torch.stack([a, b]))[0, 1]
 
 
 def by_objects(scores: Tensor, correct: Tensor, positives: int) -> float:
@@ -534,11 +566,11 @@ def by_objects(scores: Tensor, correct: Tensor, positives: int) -> float:
 
 RIGHT_ANSWERS: dict[str, list[Any]] = {
     "ex-boxes-predict": [[0.16666667, -0.03333333], torch.tensor([4 / 24, 4 / 24 - 6 / 30])],
-    "ex-boxes-iou": [shapely, lambda a, b: ops.box_iou(a[None], b[None])[0, 0].float()],
+    "ex-boxes-iou": [shapely, lambda a, b: torch.tensor(shapely(a, b))],
     "ex-boxes-pixels": [stacked, lambda boxes, size: stacked(boxes.float(), size)],
     "ex-boxes-keep": [[4, 1, 0], torch.tensor([4, 1, 0])],
     "ex-boxes-suppress": [shrinking, ops.nms, lambda *a: ops.nms(*a).tolist()],
-    "ex-boxes-classes": [one_by_one, far_apart],
+    "ex-boxes-classes": [by_extent, by_twice_the_reach],
     "ex-boxes-precision": [by_objects],
 }
 
@@ -547,7 +579,10 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
     "ex-boxes-predict": [
         ((4 / 28, 4 / 28 - 2 / 30), "counts it twice"),
         ((1 / 6, -0.05), ""),
-        ((0.17, -0.03), ""),
+        ((0.17, -0.03), "two decimals"),
+        ((0.167, -0.033), "three decimals"),
+        ((0.1667, -0.0333), "four decimals"),
+        ((0.167, -0.0333), "three digits"),
         ((1 / 4, 1 / 4 - 6 / 42), "four long"),
         (1 / 6, ""),
     ],
@@ -556,6 +591,10 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (lambda a, b: ops.box_iou(a[None], b[None]), ""),
         (lambda a, b: round(shapely(a, b), 2), ""),
         (lambda a, b: ops.generalized_box_iou(a[None], b[None])[0, 0], "GIoU"),
+        (lambda a, b: ops.box_iou(a[None], b[None])[0, 0].float(), "a library computes"),
+        (lambda a, b: topic.box_iou(a[None], b[None])[0, 0], "a library computes"),
+        (lambda a, b: topic.box_iou_loops(a[None], b[None]).item(), "a library computes"),
+        (lambda a, b: 1 - detour(a, b), "a library computes"),
         (
             lambda a, b: (
                 (inter := (torch.min(a, b)[2:] - torch.max(a, b)[:2]).prod())
@@ -595,6 +634,12 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         ),
         (ops.batched_nms, "below 0"),  # it takes coordinates for positive
         (lambda *a: topic.batched_nms(*a).flip(0), ""),
+        (topic.batched_nms, "is to be written here"),
+        (class_by_class, "exactly once"),
+        (one_by_one, "exactly once"),
+        *((by_a_fixed_shift(shift), "") for shift in (8, 16, 24, 100, 1e4)),
+        *((by_a_fixed_shift(shift), "") for shift in (-50, 30, 2000, 1e6)),
+        *((by_a_fixed_shift(shift, slice(0, 4, 2)), "") for shift in (8, 100, 4096, 1e5)),
     ],
     "ex-boxes-precision": [
         (lambda scores, correct, positives: correct.double().mean(), ""),

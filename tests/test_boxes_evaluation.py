@@ -240,7 +240,7 @@ def test_a_crowd_is_neither_for_nor_against() -> None:
     assert topic.mean_average_precision([inside], [plain])["map"] < 0.5
 
 
-def test_a_difficult_object_may_be_found_once() -> None:
+def test_a_difficult_object_counts_for_nothing_however_often_it_is_found() -> None:
     both = {
         "boxes": torch.cat((BOX, BOX + 100, BOX + 100)),
         "labels": torch.tensor([7, 7, 7]),
@@ -252,7 +252,54 @@ def test_a_difficult_object_may_be_found_once() -> None:
         "difficult": torch.tensor([False, True]),
     }
     result = topic.mean_average_precision([both], [target])
-    assert result["map"].item() == pytest.approx(0.5)  # the second find of it is wrong
+    assert result["map"].item() == pytest.approx(1)
+    loops = topic.mean_average_precision_loops([both], [target])
+    assert loops == pytest.approx(1)
+
+
+def by_voc(prediction: dict[str, Tensor], target: dict[str, Tensor], threshold: float) -> float:
+    """Area under the curve of one image and one class, by VOC's rule for each detection.
+
+    It is judged by the object that it overlaps most: difficult, it counts for nothing; found
+    already, it is wrong.
+    """
+    difficult = target["difficult"].tolist()
+    found, right = set(), []
+    for n in prediction["scores"].argsort(descending=True).tolist():
+        iou = topic.box_iou(prediction["boxes"][n : n + 1], target["boxes"])[0].tolist()
+        best = max(range(len(iou)), key=iou.__getitem__)
+        if iou[best] < threshold:
+            right.append(False)
+        elif not difficult[best]:
+            right.append(best not in found)
+            found.add(best)
+    precision = [sum(right[:n]) / n for n in range(1, len(right) + 1)]
+    hits = [max(precision[n:]) for n, hit in enumerate(right) if hit]
+    return sum(hits) / difficult.count(False)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_difficult_objects_are_vocs(seed: int) -> None:
+    """Objects lie apart, so that a detection has to do with one only, as in either protocol."""
+    g = torch.Generator().manual_seed(seed)
+    corners = 100.0 * torch.stack((torch.arange(8), torch.arange(8)), 1)
+    objects = torch.cat((corners, corners + 60), 1).double()
+    near = torch.randint(0, 8, (40,), generator=g)
+    prediction = {
+        "boxes": objects[near] + 10 * torch.randn(40, 4, generator=g),
+        "scores": torch.rand(40, generator=g),
+        "labels": torch.zeros(40).long(),
+    }
+    target = {
+        "boxes": objects,
+        "labels": torch.zeros(8).long(),
+        "difficult": torch.rand(8, generator=g) < 0.4,
+    }
+    target["difficult"][0] = False  # so that there is something to find
+    options = {"iou_thresholds": [0.5], "method": "voc2010"}
+    expected = pytest.approx(by_voc(prediction, target, 0.5), abs=1e-9)
+    assert topic.mean_average_precision([prediction], [target], **options)["map"] == expected
+    assert topic.mean_average_precision_loops([prediction], [target], **options) == expected
 
 
 # --- one curve ------------------------------------------------------------------------------------

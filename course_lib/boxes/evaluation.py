@@ -50,8 +50,9 @@ def match_boxes(
 ) -> Tensor:
     """Say which object each detection of one class in one image has found.
 
-    From the highest score to the lowest, a detection gets the object that it overlaps most, among
-    those that no better detection has got, if their IoU is at least ``iou_threshold``.
+    From the highest score to the lowest, each detection takes, of the objects not yet taken, the
+    one that it overlaps most, if their IoU is at least ``iou_threshold``; else it takes none.
+    VOC's own code looks among all objects, and finds none if the best is taken already.
 
     Args:
         boxes: ``Tensor[N, 4]``, the detections, ``(x1, y1, x2, y2)``.
@@ -190,7 +191,10 @@ def _image_loops(
         crowd = "iscrowd" in target and bool(target["iscrowd"][m])
         difficult = "difficult" in target and bool(target["difficult"][m])
         ignored = crowd or difficult or not low <= size <= high
-        objects.append({"box": box, "crowd": crowd, "ignored": ignored, "free": True})
+        again = crowd or difficult
+        objects.append(
+            {"box": box, "crowd": crowd, "again": again, "ignored": ignored, "free": True}
+        )
     own = (prediction["labels"] == label).nonzero()[:, 0]
     own = own[prediction["scores"][own].argsort(descending=True, stable=True)][:most]
     found = []
@@ -201,7 +205,7 @@ def _image_loops(
         overlap = threshold
         for wanted in (False, True):  # an object that is ignored is the second choice
             for entry in objects:
-                if entry["ignored"] != wanted or not (entry["free"] or entry["crowd"]):
+                if entry["ignored"] != wanted or not (entry["free"] or entry["again"]):
                     continue
                 iou = _overlap_loops(box.tolist(), entry["box"].tolist(), entry["crowd"])
                 if iou >= overlap:
@@ -241,8 +245,9 @@ def mean_average_precision(
 
     A detection that has found an ignored object counts neither for nor against, nor does one that
     has found none if its own area is out of range. Ignored are crowds, difficult objects, and
-    those out of range of area. A crowd may be found any number of times, and a detection's overlap
-    with it is its share that lies inside.
+    those out of range of area. Crowds and difficult objects may be found any number of times; a
+    detection's overlap with a crowd is its share that lies inside. COCO knows no difficult
+    objects: to count for nothing however often they are found is VOC's rule.
 
     Args:
         predictions: for each image ``boxes``, ``Tensor[N, 4]``, ``(x1, y1, x2, y2)`` in pixels;
@@ -310,6 +315,7 @@ class _Objects(NamedTuple):
     label: Tensor  # (M,)
     group: Tensor  # (M,)
     crowd: Tensor  # (M,), bool
+    again: Tensor  # (M,), bool, whether it may be found any number of times
     ignored: Tensor  # (A, M), bool
 
 
@@ -328,9 +334,9 @@ def _gather(
 
     boxes2, area2 = _column(targets, "boxes").double(), _column(targets, "area", 0)
     crowd = _column(targets, "iscrowd", 0) != 0
-    ignored = crowd | (_column(targets, "difficult", 0) != 0)
-    ignored = ignored | _outside(torch.where(area2 > 0, area2.double(), box_area(boxes2)))
-    objects = _Objects(boxes2, label2, group2, crowd, ignored)
+    again = crowd | (_column(targets, "difficult", 0) != 0)
+    ignored = again | _outside(torch.where(area2 > 0, area2.double(), box_area(boxes2)))
+    objects = _Objects(boxes2, label2, group2, crowd, again, ignored)
 
     order = _column(predictions, "scores").argsort(descending=True, stable=True)
     order = order[label[order].argsort(stable=True)]
@@ -373,7 +379,7 @@ def _match(found: _Detections, wanted: _Objects, thresholds: Tensor) -> tuple[Te
         chosen = own.expand(*shape, -1, -1).gather(-1, best)[..., 0]
         matched[:, :, served] = hit
         ignored[:, :, served] = hit & wanted.ignored.expand(*shape, -1).gather(-1, chosen)
-        free.scatter_(-1, chosen, free.gather(-1, chosen) & (~hit | wanted.crowd[chosen]))
+        free.scatter_(-1, chosen, free.gather(-1, chosen) & (~hit | wanted.again[chosen]))
     return matched, ignored | (~matched & found.outside)
 
 

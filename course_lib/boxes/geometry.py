@@ -133,13 +133,14 @@ def box_iou_loops(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """
     _expect_two(boxes1, boxes2)
     boxes1, boxes2 = _precise(boxes1), _precise(boxes2)
-    iou = boxes1.new_zeros(len(boxes1), len(boxes2))
+    iou, zero = boxes1.new_zeros(len(boxes1), len(boxes2)), boxes1.new_zeros(())
     for n, a in enumerate(boxes1):
         for m, b in enumerate(boxes2):
             width = min(a[2], b[2]) - max(a[0], b[0])
             height = min(a[3], b[3]) - max(a[1], b[1])
-            inter = max(width, 0 * width) * max(height, 0 * height)
-            union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter
+            inter = max(width, zero) * max(height, zero)
+            areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+            union = areas - inter
             iou[n, m] = inter / union if union != 0 else 0
     return iou
 
@@ -160,8 +161,9 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, fmt: str = "xyxy") -> Tensor:
         ValueError: if a shape, the format or a device is wrong.
     """
     _expect_two(boxes1, boxes2, fmt)
-    if boxes1.ndim > 2 or boxes2.ndim > 2 or boxes1.requires_grad or boxes2.requires_grad:
-        corners1, corners2 = (box_convert(boxes, fmt, "xyxy") for boxes in (boxes1, boxes2))
+    if any(boxes.ndim > 2 or boxes.requires_grad for boxes in (boxes1, boxes2)):
+        corners1 = box_convert(boxes1, fmt, "xyxy")
+        corners2 = box_convert(boxes2, fmt, "xyxy")
         return _pairwise(corners1, corners2, _overlap)
     ours, theirs = columns(boxes1, fmt), columns(boxes2, fmt)
     iou = ours.new_empty(ours.shape[1], theirs.shape[1])
@@ -315,7 +317,7 @@ def decode_boxes(
     expect_tensor("rel_codes", rel_codes, ndim=2, floating=True)
     _expect_boxes("boxes", boxes, ndim=2)
     expect_alike(rel_codes=rel_codes, boxes=boxes)
-    expect_shape("rel_codes", rel_codes, (len(boxes), None))
+    expect_shape("rel_codes", rel_codes, (boxes.shape[0], None))
     if rel_codes.shape[1] % 4:
         raise ValueError(f"rel_codes: expected 4 numbers a class, got {rel_codes.shape[1]} a row")
     changes = rel_codes.unflatten(1, (-1, 4)) / _weights(weights, boxes)  # (N, K, 4)

@@ -194,7 +194,8 @@ def _select(rows: Tensor, limit: float) -> Tensor:
     in a crowd the first few blocks leave little to do, and where nothing overlaps the blocks soon
     are large.
     """
-    count, few = rows.shape[1], FEW if rows.device.type == "cpu" else 4 * FEW
+    count = rows.shape[1]
+    few = FEW if rows.device.type == "cpu" else 4 * FEW
     if count <= few:
         return _settle(rows, limit)
     kept, left, size = [], torch.arange(count, device=rows.device), few
@@ -203,8 +204,8 @@ def _select(rows: Tensor, limit: float) -> Tensor:
         block = block.index_select(0, _select(rows.index_select(1, block), limit))
         kept.append(block)
         if len(left):
-            cleared = _clear(rows.index_select(1, block), rows.index_select(1, left), limit)
-            left = left[~cleared]
+            best, rest = rows.index_select(1, block), rows.index_select(1, left)
+            left = left[~_clear(best, rest, limit)]
         size = min(2 * size, max(MANY, count // PART))
     return torch.cat(kept)
 
@@ -215,7 +216,8 @@ def _settle(rows: Tensor, limit: float) -> Tensor:
     Suppose that all are kept, and see who is suppressed by that; suppose the others, and so on.
     After n rounds the first n answers are final, and mostly all are after a few.
     """
-    rivals = _iou(rows, rows).gt_(limit).tril_(-1)  # (N, N): 1 if column n would suppress row m
+    # (N, N): 1 if column n would suppress row m
+    rivals = _iou(rows, rows).gt_(limit).tril_(-1)
     keep = torch.ones_like(rows[0])
     while True:
         for _ in range(ROUNDS):
@@ -256,8 +258,9 @@ def _windows(ours: Tensor, theirs: Tensor, limit: float) -> tuple[list[int], lis
     slack = 1 - limit * (1 - 16 * eps)
     width, place = ours[2] - ours[0], ours[5]
     widest = (theirs[2] - theirs[0]).amax()
-    before = slack * torch.minimum(width / limit, widest) if limit > 0 else widest
-    after = slack * width
+    if limit > 0:
+        widest = slack * torch.minimum(width / limit, widest)
+    before, after = widest, slack * width
     margin = 4 * eps * (place.abs() + before + after)
     first = torch.searchsorted(theirs[5], place - before - margin)
     last = torch.searchsorted(theirs[5], place + after + margin, right=True)

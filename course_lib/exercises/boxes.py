@@ -2,13 +2,56 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from course_lib import boxes as topic
-from course_lib.exercises import Case, Exercise, Mistake, draw
+from course_lib.exercises import WRONG, Case, Exercise, Mistake, Result, draw
+
+LIBRARIES = ("course_lib.boxes", "torchvision.ops")
+
+
+@dataclass(frozen=True)
+class Ruled(Exercise):
+    """An exercise that also looks at how a right answer was got.
+
+    Args:
+        rule: takes the names of the library's functions that ran for one case, in order; returns
+            what to tell the reader, or nothing.
+    """
+
+    rule: Callable[[list[str]], str] = field(kw_only=True)
+
+    def _check(self, answer: Any, seed: int | None) -> Result:
+        result = super()._check(answer, seed)
+        if result and self.cases:
+            for case in self.cases(torch.Generator().manual_seed(0)):
+                if hint := self.rule(_calls(answer, case)):
+                    return Result(self.label, WRONG, hint=hint)
+        return result
+
+
+def _calls(answer: Callable[..., Any], case: Case) -> list[str]:
+    """The library's functions that an answer runs, under whatever name it knows them."""
+    names: list[str] = []
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_globals.get("__name__", "").startswith(LIBRARIES):
+            names.append(frame.f_code.co_name)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        answer(*(value.clone() if isinstance(value, Tensor) else value for value in case))
+    finally:
+        sys.setprofile(before)
+    return names
 
 
 def _box(generator: torch.Generator, reach: int = 12, largest: int = 8) -> list[float]:
@@ -39,6 +82,10 @@ predict = Exercise(
         Mistake((1 / 4, 1 / 4 - 1 / 7), "A side from 0 to 4 is four long, not five."),
         Mistake((1 / 6, 1 / 30), "The empty part is larger than the IoU: mind the sign."),
         Mistake((1 / 6, 1 / 5), "That is what GIoU takes off; take it off."),
+        Mistake((0.17, -0.03), "Right to two decimals: give the fractions themselves."),
+        Mistake((0.167, -0.033), "Right to three decimals: give the fractions themselves."),
+        Mistake((0.1667, -0.0333), "Right to four decimals: give the fractions themselves."),
+        Mistake((0.167, -0.0333), "Right to three digits: give the fractions themselves."),
     ),
 )
 
@@ -47,7 +94,14 @@ predict = Exercise(
 
 
 def _iou(a: Tensor, b: Tensor) -> Tensor:
-    return topic.box_iou(a[None], b[None])[0, 0]
+    """Written out, as the answer should be: the check looks for calls of a library's."""
+    return _over(_sides(a, b).clamp(min=0).prod(), a, b)
+
+
+def _own_iou(calls: list[str]) -> str:
+    if any("iou" in name for name in calls):
+        return "Right, but a library computes it: write it with tensors' own operations."
+    return ""
 
 
 def _iou_cases(generator: torch.Generator) -> Iterator[Case]:
@@ -80,9 +134,10 @@ def _by_pixels(a: Tensor, b: Tensor) -> Tensor:
     return _iou(a + grow, b + grow)
 
 
-iou = Exercise(
+iou = Ruled(
     label="ex-boxes-iou",
     oracle=_iou,
+    rule=_own_iou,
     cases=_iou_cases,
     hint="Work out the sides of what the two boxes share for this case, first on paper, then by"
     " printing them.",
@@ -325,6 +380,23 @@ def _classes_cases(generator: torch.Generator) -> Iterator[Case]:
         labels = torch.randint(0, 4, (len(boxes),), generator=generator)
         moved = boxes - draw(generator, 0, 30)  # coordinates may be below 0
         yield moved, scores, labels, draw(generator, 2, 5) / 10
+    for scale in (1, 100, 10_000, 10**9):
+        for down in (0, 1):
+            yield _ladder(generator, scale, down)
+
+
+def _ladder(generator: torch.Generator, scale: int, down: int) -> Case:
+    """Boxes of class 0 in a row or down a diagonal, and one of class 1 over each end.
+
+    Each overlaps the next by less than the threshold. Moved by up to the length of the row, a box
+    of class 1 overlaps one of class 0 by more than it.
+    """
+    x = 6 * torch.tensor([*range(10), 0, 9]).double()
+    y = down * x
+    labels = torch.tensor(10 * [0] + 2 * [1])
+    boxes = scale * (torch.stack((x, y, x + 10, y + 10), 1) - draw(generator, 0, 30))
+    scores = (1 + torch.randperm(12, generator=generator).double()) / 16
+    return boxes, scores, labels, 0.3
 
 
 def _class_after_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
@@ -351,12 +423,26 @@ def _half_moved(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float)
     return topic.nms(torch.cat((boxes[:, :2], boxes[:, 2:] + apart), 1), scores, threshold)
 
 
-classes = Exercise(
+def _together(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    apart = boxes.max() - boxes.min() + 1
+    return topic.nms(boxes + labels[:, None] * apart, scores, threshold)
+
+
+def _one_call(calls: list[str]) -> str:
+    if "batched_nms" in calls:
+        return "Right, but `batched_nms` is what is to be written here."
+    if calls.count("nms") != 1:
+        return "Right, but call `bx.nms` exactly once, for the boxes of all classes together."
+    return ""
+
+
+classes = Ruled(
     label="ex-boxes-classes",
-    oracle=topic.batched_nms,
+    oracle=_together,
+    rule=_one_call,
     cases=_classes_cases,
-    hint="Look for a box that is lost or kept wrongly, and compare its class with that of the box"
-    " that it overlaps.",
+    hint="Look for a box that is lost or kept wrongly, and compare its class with those of the"
+    " boxes around it, after your answer has moved them if it moves any. No fixed shift suits all.",
     mistakes=(
         Mistake(
             lambda boxes, scores, labels, threshold: topic.nms(boxes, scores, threshold),
