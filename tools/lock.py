@@ -1,7 +1,8 @@
 """Write ``requirements.txt``, the lock, and ``environment.yml`` from ``pyproject.toml``.
 
 The lock holds every package that any extra needs, but those for a comparison that nobody has to
-make, at one exact version for each Python, with the hashes of its files and no address. Versions that are locked already stay, unless ``--upgrade``.
+make, at one exact version for each Python, with the hashes of its files and no address. Versions
+that are locked already stay, unless ``--upgrade``.
 """
 
 from __future__ import annotations
