@@ -40,7 +40,7 @@ from notebooks import (
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("book", "site", "_config.yml", "_toc.yml", "references.bib")
 INPUT_FOLDERS = ("book", "course_lib", "site", "tools")
-DEFAULT_LIMIT_S = 600.0
+DEFAULT_LIMIT_S = 1200.0
 
 _WHEEL_TIME = "1580601600"  # 2 February 2020: the same files give the same wheel, byte for byte
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
