@@ -214,20 +214,26 @@ function build(kit, data) {
 
   function objects(context, cell, found) {
     const missed = core.missed(found.matches, data.boxes.length);
+    data.boxes.forEach((box, n) =>
+      outline(context, box, cell, "ink", missed.includes(n) ? [3, 5] : [], 2),
+    );
+  }
+
+  /** The objects' numbers, above the box or inside it, over all that was drawn before. */
+  function tags(context, cell, found) {
+    const missed = core.missed(found.matches, data.boxes.length);
     context.font = "600 12px system-ui, sans-serif";
     context.textAlign = "left";
+    context.lineWidth = 1;
+    context.strokeStyle = kit.colour("ink");
     data.boxes.forEach((box, n) => {
       const without = missed.includes(n);
-      outline(context, box, cell, "ink", without ? [3, 5] : [], 2);
-      // Above the box, or in it at the upper border; with a frame if no anchor matches it.
       const label = without ? `${n + 1}: none` : String(n + 1);
       const wide = context.measureText(label).width + 8;
       const left = clamp(box[0] * cell, 1, width * cell - wide - 1);
       const top = Math.max(1, box[1] * cell - 19);
       context.fillStyle = kit.colour(without ? "paper" : "ink");
       context.fillRect(left, top, wide, 17);
-      context.strokeStyle = kit.colour("ink");
-      context.lineWidth = 1;
       context.strokeRect(left, top, wide, 17);
       context.fillStyle = kit.colour(without ? "ink" : "paper");
       context.fillText(label, left + 4, top + 13);
@@ -258,6 +264,7 @@ function build(kit, data) {
     const [row, column] = state.at;
     const box = [column, row, column + 1, row + 1].map((n) => n * state.stride);
     outline(context, box, cell, "accent", [], 2.5);
+    tags(context, cell, found);
   }
 
   function drawHere(context, shownWidth, shownHeight) {
@@ -270,6 +277,7 @@ function build(kit, data) {
       const dash = { positive: [], ignored: [8, 4], negative: [2, 4] }[name];
       outline(context, found.anchors[at], cell, COLOURS[name], dash, 2.5);
     }
+    tags(context, cell, found);
   }
 
   // ---- What is shown
