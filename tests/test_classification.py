@@ -238,6 +238,18 @@ def _sorted_interval(right: Tensor, rows: Tensor) -> tuple[float, float]:
     return low, high
 
 
+def _picked_from_the_sorted(right: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    shares = right[rows].double().mean(1).sort().values
+    return shares[int(0.025 * len(shares))], shares[int(0.975 * len(shares))]
+
+
+def _f1_as_printed(predicted: Tensor, target: Tensor, num_classes: int) -> Tensor:
+    """One F1 for each class, in the form of the listing; NaN if never said, or never true."""
+    table = topic.confusion_matrix(predicted, target, num_classes)
+    precision, recall = table.diagonal() / table.sum(0), table.diagonal() / table.sum(1)
+    return 2 / (1 / precision + 1 / recall)
+
+
 RIGHT_ANSWERS: dict[str, list[Any]] = {
     "ex-classification-sizes": [
         [28, 36, 128 * 14 * 18, (128 * 14 * 18 + 1) * 128],
@@ -274,6 +286,9 @@ RIGHT_ANSWERS: dict[str, list[Any]] = {
         lambda predicted, target, num_classes: topic.precision_recall(
             predicted, target, num_classes
         ).f1.mean(),
+        lambda predicted, target, num_classes: (
+            _f1_as_printed(predicted, target, num_classes).nan_to_num().mean()
+        ),
     ],
     "ex-classification-interval": [
         _sorted_interval,
@@ -302,6 +317,8 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
     "ex-classification-sizes": [
         ((28, 36, 32_256, 4_128_768), "has biases too"),
         ((28, 36, 32_256, 32_256), ""),
+        ((28, 36, 32_256, 4_128_893), ""),
+        ((28, 36, 32_256, 4_128_896.4), ""),
         ((28, 36, 128 * 28 * 36, 128 * 28 * 36 * 128 + 128), "one more pooling"),
         ((32, 40, 128 * 16 * 20, 128 * 16 * 20 * 128 + 128), "no padding"),
         ((28, 36, 32_256, ...), ""),
@@ -367,6 +384,18 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_f1_tamed, "still 0/0"),
         (_f1_weighted, ""),
         (
+            lambda predicted, target, num_classes: _f1_as_printed(
+                predicted, target, num_classes
+            ).mean(),
+            "still 0/0",
+        ),
+        (
+            lambda predicted, target, num_classes: _f1_as_printed(
+                predicted, target, num_classes
+            ).nanmean(),
+            "left out of the mean",
+        ),
+        (
             lambda predicted, target, num_classes: f1_score(
                 target, predicted, average="macro", zero_division=0
             ),
@@ -396,6 +425,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
             "",
         ),
         (lambda right, rows: right.double()[rows].mean(1).quantile(0.5), ""),
+        (_picked_from_the_sorted, "one of the resamples"),
     ],
     "ex-classification-residual": [
         (

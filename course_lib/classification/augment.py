@@ -69,7 +69,7 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
     """Fetch each pixel from where it comes from; equations (classification-warp) and -bilinear.
 
     The pixel at ``(x, y)``, counted from the middle of the picture, becomes what the picture has at
-    ``(a x + b y + c, d x + e y + f)``: bilinear between pixels, 0 outside. As
+    ``(a x + b y + c, d x + e y + f)``, counted so too: bilinear between pixels, 0 outside. As
     `torch.nn.functional.affine_grid` and `grid_sample` do together, in pixels.
 
     Args:

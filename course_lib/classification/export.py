@@ -34,8 +34,9 @@ def fold_batch_norm(
 ) -> tuple[Tensor, Tensor]:
     """Put a batch normalisation, in evaluation, into the convolution before it.
 
-    With mean m, variance v, scale g and shift b of a map, ``g (w * x + c - m) / sqrt(v + eps) + b``
-    is a convolution again; equation (classification-folding).
+    With mean m, variance s², scale g and shift d of a map,
+    ``g ((w * x + b) - m) / sqrt(s² + eps) + d`` is a convolution again; equation
+    (classification-folding).
 
     Args:
         weight: ``Tensor[O, C, kh, kw]`` of the convolution.

@@ -47,6 +47,7 @@ sizes = Exercise(
             "The picture is not square: the width has numbers of its own.",
         ),
     ),
+    tolerance=0,  # sizes are counted
 )
 
 
@@ -308,8 +309,8 @@ f1 = Exercise(
     mistakes=(
         Mistake(
             _f1_broken,
-            "This is still 0/0 for a class that was never said, or never found; and one NaN is"
-            " enough to spoil a mean.",
+            "This is still 0/0 for a class that was never said, never occurs or, in some forms, was"
+            " never found; and one NaN is enough to spoil a mean.",
         ),
         Mistake(
             lambda predicted, target, num_classes: _f1_broken(
@@ -321,8 +322,8 @@ f1 = Exercise(
             lambda predicted, target, num_classes: _f1_each(
                 predicted, target, num_classes
             ).nanmean(),
-            "Classes that were never found are left out of the mean, although they count as 0:"
-            " whoever finds nothing would not be punished for it.",
+            "Classes that were never said, or never occur, are left out of the mean, although they"
+            " count as 0: whoever never says a class would not be punished for it.",
         ),
         Mistake(
             _f1_of_means,
@@ -345,10 +346,10 @@ f1 = Exercise(
 
 
 def _f1_each(predicted: Tensor, target: Tensor, num_classes: int) -> Tensor:
-    """With NaN where a class was never said, is never true, or never found."""
+    """With NaN where a class was never said or is never true."""
     found, said, true = _counts(predicted, target, num_classes)
     precision, recall = found / said, found / true
-    return 2 * precision * recall / (precision + recall)
+    return 2 / (1 / precision + 1 / recall)
 
 
 # --- extend a percentage by its interval ----------------------------------------------------------
@@ -376,8 +377,13 @@ def _two_deviations(right: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     return means.mean() - 1.96 * means.std(), means.mean() + 1.96 * means.std()
 
 
+def _picked(right: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    means = _means_of(right, rows).sort().values
+    return means[int(0.025 * len(means))], means[int(0.975 * len(means))]
+
+
 def _interval_cases(generator: torch.Generator) -> Iterator[Case]:
-    for count, resamples in ((5, 12), (8, 30), (13, 40), (20, 50), (31, 100)):
+    for count, resamples in ((5, 12), (8, 30), (13, 40), (20, 50), (101, 90)):
         right = torch.rand(count, generator=generator) < 0.7
         right[:2] = torch.tensor([True, False])
         yield right, torch.randint(0, count, (resamples, count), generator=generator)
@@ -407,6 +413,11 @@ interval = Exercise(
         Mistake(
             _two_deviations,
             "This takes the accuracies for normally distributed; quantiles are asked for.",
+        ),
+        Mistake(
+            _picked,
+            "Each end is one of the resamples; torch.quantile finds its place between two of them,"
+            " and mixes.",
         ),
         Mistake(
             lambda right, rows: (
