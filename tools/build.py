@@ -214,6 +214,7 @@ def stage(layout: Layout, notebooks: list[Notebook], runs: dict[str, Run], ran: 
         {
             "document": notebook.document,
             "seconds": runs[notebook.document].seconds,
+            "undisturbed_s": runs[notebook.document].undisturbed_s,
             "status": "ok",
             "cached": notebook.document not in ran,
             "peak_mib": runs[notebook.document].peak_mib,

@@ -29,6 +29,7 @@ _PEAK = (
     else "str(__import__('resource').getrusage(0).ru_maxrss)"
 )
 _PEAK_UNITS_PER_MIB = 1024**2 if sys.platform == "darwin" else 1024
+_CPU = "sum(__import__('os').times()[:4])"  # its own and its ended children's
 
 
 @dataclass
@@ -120,7 +121,7 @@ class Executor:
                 self.report(f"{job.label}  failed after {took:.1f} s")
                 outcome.failures.append(failure)
                 return
-        over = run.seconds > notebook.budget_s
+        over = run.undisturbed_s > notebook.budget_s
         budget = f", over its budget of {notebook.budget_s:g} s" if over else ""
         self.report(f"{job.label}  ran in {run.seconds:.1f} s{budget}")
         outcome.runs[notebook.document] = run
@@ -192,7 +193,7 @@ async def run_notebook(
             seconds = time.monotonic() - started
             client.set_widgets_metadata()
             asked = await channels.execute(
-                "", silent=True, user_expressions={"peak": _PEAK}, reply=True
+                "", silent=True, user_expressions={"peak": _PEAK, "cpu": _CPU}, reply=True
             )
     except CellExecutionError as error:
         raise NotebookError(notebook, index, error.traceback) from None
@@ -214,9 +215,11 @@ async def run_notebook(
         for path in (folder, sockets):
             shutil.rmtree(path, ignore_errors=True)
 
-    peak = asked["content"]["user_expressions"]["peak"]["data"]["text/plain"]
+    said = asked["content"]["user_expressions"]
+    peak, cpu = (said[name]["data"]["text/plain"] for name in ("peak", "cpu"))
     return Run(
         seconds=round(seconds, 2),
+        cpu_s=round(float(cpu), 2),
         peak_mib=round(int(peak.strip("'")) / _PEAK_UNITS_PER_MIB, 1),
         cells=[
             {"outputs": cell.outputs, "execution_count": cell.execution_count}

@@ -115,15 +115,22 @@ class Run:
 
     Args:
         seconds: from the start of its kernel to the end of its last cell.
+        cpu_s: how long processors computed for it in that time, summed over its threads.
         peak_mib: the most memory its kernel ever held, in MiB.
         cells: ``outputs`` and ``execution_count`` of each code cell.
         metadata: what the kernel adds to the notebook's: its language, the state of widgets.
     """
 
     seconds: float
+    cpu_s: float
     peak_mib: float
     cells: list[dict[str, Any]]
     metadata: dict[str, Any]
+
+    @property
+    def undisturbed_s(self) -> float:
+        """At most what it takes where no other process wants its cores: what its budget limits."""
+        return min(self.seconds, self.cpu_s)
 
 
 class NotebookError(Exception):

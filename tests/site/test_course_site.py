@@ -162,10 +162,11 @@ def test_errors_are_written_as_powers_of_ten(error: float, written: str) -> None
 TIMES = "```{execution-times}\n```"
 
 
-def run(seconds: float, *, cached: bool = False) -> dict[str, Any]:
+def run(seconds: float, undisturbed_s: float, *, cached: bool = False) -> dict[str, Any]:
     return {
         "document": "book/part/one",
         "seconds": seconds,
+        "undisturbed_s": undisturbed_s,
         "status": "ok",
         "cached": cached,
         "peak_mib": 512.3,
@@ -174,20 +175,20 @@ def run(seconds: float, *, cached: bool = False) -> dict[str, Any]:
 
 
 def test_execution_times_are_listed_and_summed(build: Build) -> None:
-    book = build(TIMES, [run(12.34), run(20.0, cached=True), run(75.0)])
+    book = build(TIMES, [run(12.34, 12.34), run(70.0, 20.0, cached=True), run(85.0, 75.0)])
     assert book.warnings == ""
     words = text(book.page())
-    assert "One 12.3 s 60 s 512 MiB ran in this build" in words
-    assert "One 20.0 s 60 s 512 MiB unchanged, kept from an earlier build" in words
-    assert "One 75.0 s 60 s 512 MiB ran in this build, over its budget" in words
-    assert "Together 107.3 s 180 s 512 MiB at most 2 of 3 ran in this build" in words
+    assert "One 12.3 s 12.3 s 60 s 512 MiB ran in this build" in words
+    assert "One 70.0 s 20.0 s 60 s 512 MiB unchanged, kept from an earlier build" in words
+    assert "One 85.0 s 75.0 s 60 s 512 MiB ran in this build, over its budget" in words
+    assert "Together 167.3 s 107.3 s 180 s 512 MiB at most 2 of 3 ran in this build" in words
     assert 'href="part/one.html"' in book.page()
 
 
 def test_a_table_has_headers_for_rows_and_columns(build: Build) -> None:
-    page = build(TIMES, [run(1.0)]).page()
+    page = build(TIMES, [run(1.0, 1.0)]).page()
     table = page[page.index("<table") : page.index("</table>")]
-    assert len(re.findall(r'<th class="head', table)) == 5
+    assert len(re.findall(r'<th class="head', table)) == 6
     assert len(re.findall(r'<th class="stub"', table)) == 2
 
 
