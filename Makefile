@@ -8,7 +8,7 @@ TORCH_BACKEND ?=
 
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: environment book test lab serve student bench lint format lock address chapter clean help
+.PHONY: environment book test lab serve student bench links lint format lock address chapter clean help
 
 environment:  ## make .venv ready (every command below does it when needed)
 	@$(PYTHON) tools/environment.py --torch-backend "$(TORCH_BACKEND)"
@@ -30,6 +30,9 @@ student: environment  ## write the student edition, without solutions, into _bui
 
 bench: environment  ## time each operation against its twins: ARGS="--quick --only conv2d"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+links: environment  ## ask every address outside the site whether it still answers
+	@$(BIN)/python tools/links.py
 
 lint: environment  ## check style, format and types
 	@$(BIN)/ruff check

@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
@@ -387,6 +387,64 @@ def matrix(
         )
     with _style():
         return _draw_tables(tables, titles, marked, rows, columns, annotate, title)
+
+
+def planes(
+    points: Mapping[str, Tensor],
+    reach: float,
+    *,
+    fields: Mapping[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] | None = None,
+    marks: Tensor | None = None,
+    joined: bool = False,
+    columns: int = 4,
+    xlabel: str = "",
+    ylabel: str = "",
+) -> Figure:
+    """Show points of a plane, a panel for each set of them: a crowd, or a path over arrows.
+
+    Args:
+        points: name → ``Tensor[N, 2]``.
+        reach: each panel goes from ``-reach`` to ``reach``; points outside are not seen.
+        fields: name of a panel → what gives the velocities at ``(x, y)``; drawn as arrows, which
+            are faint where it is slow.
+        marks: ``Tensor[K, 2]``: crosses in every panel.
+        joined: whether the points of a set are a path, whose start is a ring and its end a dot.
+        columns: panels in a row.
+        xlabel, ylabel: what the axes measure.
+    Raises:
+        ValueError: if there are no sets, or they are of another shape.
+    """
+    if not points:
+        raise ValueError("points: expected at least one set, got none")
+    for name, values in points.items():
+        expect_shape(f"points[{name!r}]", values, (None, 2))
+    columns = min(expect_int("columns", columns, minimum=1), len(points))
+    rows = math.ceil(len(points) / columns)
+    side = min(3.4, _WIDTH / columns)
+    with _style():
+        figure = _figure(columns * side, rows * (side + 0.25))
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for axes in list(grid.flat)[len(points) :]:
+            axes.remove()
+        for axes, (name, values) in zip(grid.flat, points.items(), strict=False):
+            axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+            axes.set_title(_wrapped(name, int(14 * side)))
+            if fields is not None and name in fields:
+                _draw_arrows(axes, fields[name], reach)
+            x, y = values.detach().cpu().double().unbind(1)
+            if marks is not None:
+                axes.plot(*marks.detach().cpu().T, "x", color=OKABE_ITO[1], markersize=7)
+            if joined:
+                axes.plot(x, y, color=OKABE_ITO[0], linewidth=1.4)
+                axes.plot(x[:1], y[:1], "o", color=OKABE_ITO[0], markerfacecolor="white")
+                axes.plot(x[-1:], y[-1:], "o", color=OKABE_ITO[1], markersize=5)
+            else:
+                axes.plot(x, y, ".", color=OKABE_ITO[0], markersize=3, alpha=0.5)
+        for axes in grid[:, 0]:
+            axes.set_ylabel(ylabel)
+        for axes in grid[-1]:
+            axes.set_xlabel(xlabel)
+    return figure
 
 
 # --- the figure itself --------------------------------------------------------------------------
@@ -884,6 +942,25 @@ def _written(table: np.ndarray) -> np.ndarray:
     finite = table[np.isfinite(table)]
     form = "{:.0f}" if (finite == finite.round()).all() else "{:.2f}"
     return np.vectorize(lambda number: form.format(number + 0.0).replace("-", "−"))(table)
+
+
+# --- planes -------------------------------------------------------------------------------------
+
+
+def _draw_arrows(
+    axes: Axes, field: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], reach: float
+) -> None:
+    """Arrows of one length on a grid, the fainter the slower."""
+    places = torch.linspace(-reach, reach, 13, dtype=torch.float64)[1:-1]
+    y, x = torch.meshgrid(places, places, indexing="ij")
+    right, up = field(x, y)
+    speed = torch.hypot(right, up)
+    unit = speed.where(speed > 0, 1)
+    shade = 0.25 + 0.75 * speed / (float(speed.max()) or 1.0)
+    axes.quiver(
+        x, y, right / unit, up / unit, color="#777777", alpha=shade.numpy(), pivot="mid",
+        scale=18, width=0.006,
+    )  # fmt: skip
 
 
 # --- helpers ------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """What the website needs beyond Jupyter Book: pages made by the build, and nothing from elsewhere.
 
-Three directives fill pages from what the build knows: ``formula-ledger`` (every equation, its
-implementation, and the error found now), ``execution-times`` (how long each chapter ran) and
+Five directives fill pages from what the build knows: ``formula-ledger`` (every equation, its
+implementation, and the error found now), ``notation`` (every symbol, and what it means where),
+``course-glossary`` (every term), ``execution-times`` (how long each chapter ran) and
 ``chapter-map`` (which chapters stand, and which are planned). When the pages are written, the
 part of MathJax that they use is added, and the files that no page asks for are taken away.
 """
@@ -13,20 +14,25 @@ import importlib.util
 import inspect
 import json
 import math
+import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from docutils import nodes
-from sphinx.addnodes import pending_xref
+from sphinx.addnodes import glossary, pending_xref
 from sphinx.application import Sphinx
 from sphinx.domains.math import MathDomain
+from sphinx.domains.std import StandardDomain
+from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+from latex_symbols import GREEK, Symbol, parse, symbols_in
 
 logger = logging.getLogger(__name__)
 
@@ -84,16 +90,20 @@ REDIRECT = """<!DOCTYPE html>
 Row = tuple[nodes.entry, ...]
 
 
-def make_table(head: Sequence[str], rows: Iterable[Row], kind: str) -> nodes.table:
+def make_table(
+    head: Sequence[str], rows: Iterable[Row], kind: str, *, name_rows: bool = True
+) -> nodes.table:
     """Lay out a table whose first row and first column are headers.
 
     Args:
         head: the columns' names.
         rows: their cells; see `cell`.
         kind: the table's class, for its style.
+        name_rows: whether the first column holds headers; a formula alone is none.
     """
     group = nodes.tgroup(cols=len(head))
-    group += [nodes.colspec(colwidth=1, stub=int(column == 0)) for column in range(len(head))]
+    stubs = [int(name_rows and column == 0) for column in range(len(head))]
+    group += [nodes.colspec(colwidth=1, stub=stub) for stub in stubs]
     group += nodes.thead("", nodes.row("", *(cell(name) for name in head)))
     group += nodes.tbody("", *(nodes.row("", *row) for row in rows))
     return nodes.table("", group, classes=[kind])
@@ -120,6 +130,56 @@ def _reference(
         refexplicit=title is not None,
         refwarn=True,
     )
+
+
+# --- chapters and their equations ---------------------------------------------------------------
+
+
+def reading_order(env: BuildEnvironment) -> list[str]:
+    """Every document of the book, in the order of its table of contents."""
+    found: list[str] = []
+
+    def walk(document: str) -> None:
+        if document not in found:
+            found.append(document)
+            for inner in env.toctree_includes.get(document, []):
+                walk(inner)
+
+    walk(env.config.root_doc)
+    return found
+
+
+def document_of(env: BuildEnvironment, chapter: str) -> str | None:
+    """The document of a chapter or a page of reference, by its one name."""
+    return next((d for d in sorted(env.found_docs) if d.rpartition("/")[2] == chapter), None)
+
+
+def equations_of(env: BuildEnvironment, document: str) -> dict[str, str]:
+    """The labelled equations of a document, by label, in its order."""
+    blocks = env.get_doctree(document).findall(nodes.math_block)
+    return {block["label"]: block.astext() for block in blocks if block.get("label")}
+
+
+class ChapterLink(nodes.Inline, nodes.Element):
+    """Stands for a link to a chapter, of which only the name is known, until all are read."""
+
+
+class FillChapterLinks(SphinxPostTransform):
+    """Gives each link to a chapter its title, as far as the colon."""
+
+    default_priority = 6  # before Sphinx resolves references, after what makes such links
+
+    def run(self, **_: Any) -> None:
+        """Replace the links of this page."""
+        for place in list(self.document.findall(ChapterLink)):
+            document = document_of(self.env, place["chapter"])
+            if document is None:
+                logger.warning("expected a chapter of this name, got %s", place["chapter"])
+                place.replace_self(nodes.Text(place["chapter"]))
+                continue
+            title = self.env.titles[document].astext().partition(":")[0]
+            shown = nodes.inline(title, title)
+            place.replace_self(_reference("std", "doc", f"/{document}", shown))
 
 
 # --- the formula ledger -------------------------------------------------------------------------
@@ -170,7 +230,7 @@ class FillFormulaLedger(SphinxPostTransform):
                 logger.warning("formula %s: expected an equation of this label", formula.label)
         found: list[nodes.Node] = []
         for document, entries in chapters.items():
-            latex = self._equations(document)
+            latex = equations_of(self.env, document)
             heading = nodes.rubric("", "", _reference("std", "doc", f"/{document}"))
             rows = [
                 row
@@ -182,10 +242,6 @@ class FillFormulaLedger(SphinxPostTransform):
             head = ("Implemented by", "Checked against", "Largest error")
             found += [heading, make_table(head, rows, "formula-ledger")]
         return found
-
-    def _equations(self, document: str) -> dict[str, str]:
-        blocks = self.env.get_doctree(document).findall(nodes.math_block)
-        return {block["label"]: block.astext() for block in blocks if block.get("label")}
 
     def _rows(self, formula: Any, latex: str, measured: Sequence[Any]) -> list[Row]:
         """Two rows: the equation, and below it what stands behind it."""
@@ -219,6 +275,182 @@ def format_error(error: float) -> list[nodes.Node]:
     mantissa, exponent = f"{error:.0e}".split("e")
     power = str(int(exponent)).replace("-", "−")
     return [nodes.Text(f"{mantissa} × 10"), nodes.superscript(power, power)]
+
+
+# --- the notation -------------------------------------------------------------------------------
+
+
+class NotationPlace(nodes.General, nodes.Element):
+    """Stands for a table of symbols until every chapter has been read."""
+
+
+class Notation(SphinxDirective):
+    """``{notation} latin``, ``greek`` or ``names``: those symbols, and what they mean where."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Leave a place for the table."""
+        (kind,) = self.arguments
+        if kind not in _KINDS:
+            raise self.error(f"expected one of {', '.join(_KINDS)}, got {kind!r}")
+        return [NotationPlace(kind=kind)]
+
+
+_KINDS = ("latin", "greek", "names")
+Where = tuple[str, str]  # a chapter, and the label of its first equation with the symbol
+
+
+class FillNotation(SphinxPostTransform):
+    """Gathers the symbols of all chapters and lays them out."""
+
+    default_priority = 5
+
+    def run(self, **_: Any) -> None:
+        """Replace the places left on this page."""
+        places = list(self.document.findall(NotationPlace))
+        found = self._gather() if places else {}
+        for place in places:
+            self.env.get_domain("math").data["has_equations"][self.env.docname] = True
+            shown = [symbol for symbol in found if kind_of(symbol) == place["kind"]]
+            rows = [
+                (cell(nodes.math(str(symbol), str(symbol))), _meanings(found[symbol]))
+                for symbol in sorted(shown, key=place_in_the_alphabet)
+            ]
+            place.replace_self(
+                make_table(("Symbol", "Meaning, and where"), rows, "notation", name_rows=False)
+            )
+
+    def _gather(self) -> dict[Symbol, dict[str, list[Where]]]:
+        """What each symbol means, and where; the same words are one meaning."""
+        tables = importlib.import_module("course_lib.formulas").SYMBOLS
+        found: dict[Symbol, dict[str, list[Where]]] = {}
+        names = {document.rpartition("/")[2]: document for document in reading_order(self.env)}
+        for missing in sorted(set(tables) - set(names)):
+            logger.warning("symbols of %s: expected a chapter of this name", missing)
+        for chapter, document in names.items():
+            declared = {
+                parse(one): meant
+                for key, meant in tables.get(chapter, {}).items()
+                for one in key.split(", ")
+            }
+            first: dict[Symbol, str] = {}
+            for label, latex in equations_of(self.env, document).items() if declared else ():
+                for symbol in symbols_in(latex, declared):
+                    first.setdefault(symbol, label)
+            for symbol, meant in declared.items():
+                senses = (
+                    [(meant, first.get(symbol, ""))]
+                    if isinstance(meant, str)
+                    else [(sense.meaning, next(iter(sense.equations), "")) for sense in meant]
+                )
+                for meaning, label in senses:
+                    found.setdefault(symbol, {}).setdefault(meaning, []).append((chapter, label))
+        return found
+
+
+def kind_of(symbol: Symbol) -> str:
+    """To which of the tables a symbol belongs."""
+    if symbol.base.lower() in GREEK:
+        return "greek"
+    return "names" if len(symbol.base) > 1 and symbol.base != "ell" else "latin"
+
+
+def place_in_the_alphabet(symbol: Symbol) -> tuple[Any, ...]:
+    """Letters in the order of their alphabet, a small one first, what is written around it last."""
+    letter = symbol.base.lower()
+    at = GREEK.index(letter) if letter in GREEK else "l" if letter == "ell" else letter
+    plain = symbol.nucleus in (symbol.base, rf"\{symbol.base}")
+    return (at, letter == "ell", symbol.base != letter, not plain, str(symbol).lower())
+
+
+def _meanings(found: dict[str, list[Where]]) -> nodes.entry:
+    """A cell with a paragraph for each meaning, and after it where it is meant."""
+    entry = nodes.entry()
+    for meaning, places in found.items():
+        where = nodes.inline("", "", classes=["where"])
+        for chapter, label in places:
+            where += nodes.Text(", " if len(where) else "")
+            where += ChapterLink(chapter=chapter)
+            where += [nodes.Text(" "), _reference("math", "eq", label)] if label else []
+        entry += nodes.paragraph("", "", *_with_formulas(meaning), nodes.Text(" "), where)
+    return entry
+
+
+def _with_formulas(text: str) -> Iterator[nodes.Node]:
+    """Text in which formulas stand between dollars."""
+    for number, part in enumerate(text.split("$")):
+        if part:
+            yield nodes.math(part, part) if number % 2 else nodes.Text(part)
+
+
+# --- the glossary -------------------------------------------------------------------------------
+
+
+class Chinese(nodes.Inline, nodes.TextElement):
+    """Words in Chinese, marked as such, for fonts and for those who read pages aloud."""
+
+
+def open_chinese(translator: Any, node: nodes.Element) -> None:
+    """Write its start tag."""
+    translator.body.append(translator.starttag(node, "span", "", lang="zh-Hans"))
+
+
+def close_chinese(translator: Any, node: nodes.Element) -> None:
+    """Write its end tag."""
+    translator.body.append("</span>")
+
+
+class CourseGlossary(SphinxDirective):
+    """``{course-glossary} file.yml``: the terms of a file beside the page, letter by letter.
+
+    The file is YAML: ``term: {zh: in Chinese, in: [chapters], is: a sentence, also: [forms]}``,
+    where ``also`` may be missing. ``{term}`` takes a term or one of its other forms.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Lay out a section for each letter."""
+        relative, path = self.env.relfn2path(self.arguments[0])
+        self.env.note_dependency(relative)
+        terms: dict[str, dict[str, Any]] = yaml.safe_load(Path(path).read_text("utf-8"))
+        sections: dict[str, nodes.section] = {}
+        for name in sorted(terms, key=str.casefold):
+            letter = name[0].upper()
+            if letter not in sections:
+                listed = nodes.definition_list(classes=["glossary"])
+                title = nodes.title(letter, letter)
+                section = nodes.section(
+                    "", title, glossary("", listed, sorted=False), ids=[f"letter-{letter}"]
+                )
+                sections[letter] = section
+            next(sections[letter].findall(nodes.definition_list)).append(
+                self._item(name, **terms[name])
+            )
+        return list(sections.values())
+
+    def _item(self, name: str, **entry: Any) -> nodes.definition_list_item:
+        anchor = term_anchor(name)
+        term = nodes.term("", "", nodes.Text(name), ids=[anchor])
+        if entry["zh"] != name:
+            chinese = Chinese(entry["zh"], entry["zh"], classes=["chinese"])
+            term += [nodes.Text(" "), chinese]
+        domain = cast(StandardDomain, self.env.get_domain("std"))
+        for form in (name, *entry.get("also", [])):
+            domain.note_object("term", form, anchor, location=self.get_location())
+        (paragraph,) = self.parse_text_to_nodes(entry["is"])
+        where = nodes.inline("", "", classes=["where"])
+        for chapter in entry["in"]:
+            where += nodes.Text(", " if len(where) else "")
+            where += ChapterLink(chapter=chapter)
+        cast(nodes.Element, paragraph).extend([nodes.Text(" "), where])
+        return nodes.definition_list_item("", term, nodes.definition("", paragraph))
+
+
+def term_anchor(name: str) -> str:
+    """The anchor of a term of the glossary: ``term-max-pooling``."""
+    return "term-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 # --- execution times ----------------------------------------------------------------------------
@@ -366,12 +598,18 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register all of it with Sphinx."""
     # Jupyter Book sets this one for sphinx-comments, which the site does without
     app.add_config_value("comments_config", {}, "html")
-    app.add_node(LedgerPlace)
+    for place in (ChapterLink, LedgerPlace, NotationPlace):
+        app.add_node(place)
+    app.add_node(Chinese, html=(open_chinese, close_chinese))
     app.add_directive("formula-ledger", FormulaLedger)
+    app.add_directive("notation", Notation)
+    app.add_directive("course-glossary", CourseGlossary)
     app.add_directive("execution-times", ExecutionTimes)
     app.add_directive("chapter-map", ChapterMap)
     app.add_transform(NameFacts)
     app.add_post_transform(FillFormulaLedger)
+    app.add_post_transform(FillNotation)
+    app.add_post_transform(FillChapterLinks)
     app.connect("config-inited", use_local_mathjax)
     app.connect("html-page-context", mend_roles)
     app.connect("build-finished", finish_assets, priority=900)

@@ -203,7 +203,7 @@ def test_an_unknown_backend_is_refused() -> None:
 
 COMMANDS = {
     *("book", "test", "lab", "serve", "student", "bench", "lint", "format", "lock"),
-    *("address", "chapter", "clean", "help"),
+    *("address", "chapter", "clean", "help", "links"),
 }
 
 

@@ -49,6 +49,19 @@ CALLS = {
         {("x = 2", "w x = 6"): "3", ("w = 3", "w x = 6"): "2"},
         title="a product",
     ),
+    "planes": lambda: plots.planes(
+        {"a crowd": torch.rand(30, 2), "another crowd with a long name": torch.rand(9, 2)},
+        2,
+        marks=torch.eye(2),
+    ),
+    "planes, paths": lambda: plots.planes(
+        {"round": torch.eye(2), "still": torch.zeros(1, 2)},
+        1.5,
+        fields={"round": lambda x, y: (y, -x)},
+        joined=True,
+        xlabel="theta",
+        ylabel="psi",
+    ),
     "matrix": lambda: plots.matrix(
         [torch.arange(20).reshape(4, 5), torch.randn(3, 3), torch.ones(1, 1)],
         titles=["pixels", "kernel", "an answer with a long name"],
@@ -609,3 +622,53 @@ def test_a_graph_has_its_boxes_and_arrows_where_they_belong():
 def test_wrong_graphs_are_answered(nodes, edges, message):
     with pytest.raises(ValueError, match=message):
         plots.graph(nodes, edges)
+
+
+def test_planes_show_points_marks_and_the_direction_of_a_field():
+    crowd = torch.tensor([[0.5, -1.0], [1.5, 0.0], [0.0, 1.0]])
+    figure = plots.planes(
+        {"a": crowd, "b": crowd[:2]},
+        2,
+        fields={"b": lambda x, y: (y, -x)},
+        marks=torch.eye(2),
+        xlabel="x",
+        ylabel="y",
+    )
+    first, second = figure.axes
+    assert [axes.get_title() for axes in (first, second)] == ["a", "b"]
+    assert first.get_xlim() == first.get_ylim() == (-2, 2)
+    marks, points = (line.get_xydata() for line in first.lines)
+    np.testing.assert_allclose(marks, torch.eye(2))
+    np.testing.assert_allclose(points, crowd)
+    arrows = [c for c in second.collections if isinstance(c, mpl.quiver.Quiver)]
+    assert not [c for c in first.collections if isinstance(c, mpl.quiver.Quiver)]
+    (field,) = arrows
+    x, y = np.array(field.XY).T
+    size = np.hypot(x, y).clip(1e-9)
+    np.testing.assert_allclose(field.U * size, y, atol=1e-9)
+    np.testing.assert_allclose(field.V * size, -x, atol=1e-9)
+    shade = np.asarray(field.get_alpha())
+    assert shade.argmin() == size.argmin()
+    assert shade.max() == 1
+
+
+def test_a_path_has_its_start_and_its_end():
+    path = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5]])
+    (axes,) = plots.planes({"a": path}, 2, joined=True).axes
+    line, start, end = (part.get_xydata() for part in axes.lines)
+    np.testing.assert_allclose(line, path)
+    np.testing.assert_allclose(start, path[:1])
+    np.testing.assert_allclose(end, path[-1:])
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ({}, "points: expected at least one set"),
+        ({"a": torch.zeros(3)}, r"points\['a'\]: expected shape"),
+        ({"a": torch.zeros(3, 3)}, r"points\['a'\]: expected shape"),
+    ],
+)
+def test_wrong_planes_are_answered(points, message):
+    with pytest.raises(ValueError, match=message):
+        plots.planes(points, 1)

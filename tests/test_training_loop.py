@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, IterableDataset
 import training_runs
 from course_lib import training
 from course_lib.training import loop
+from course_lib.training.batches import Batches
 from course_lib.training.checkpoint import random_state, save_checkpoint, set_random_state
 from course_lib.training.distributed import Team
 from course_lib.training.run import Meter, copied_weights
@@ -477,6 +478,27 @@ def test_reads_in_bundles_and_measures_the_same(monkeypatch: pytest.MonkeyPatch)
     expected = training_runs.run(None)
     monkeypatch.setattr(loop, "Meter", Bundled)
     assert_same_run(training_runs.run(None), expected)
+
+
+@pytest.mark.parametrize("count", [6, 7, 11, 12])
+def test_batches_may_have_to_be_full(count: int) -> None:
+    team = Team(0, 1, torch.device("cpu"))
+    rows = torch.arange(count)
+    batches = Batches(
+        "data", (rows, rows), 6, team, torch.Generator().manual_seed(0), drop_last=True
+    )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    found = [batch.inputs for batch in batches.start()]
+    assert len(batches) == len(found) == count // 6
+    assert torch.equal(torch.cat(found), order[: count // 6 * 6])
+    assert [batch.examples for batch in batches.start(skip=1)] == [6] * (count // 6 - 1)
+
+
+def test_too_few_for_a_full_batch() -> None:
+    team, rows = Team(0, 1, torch.device("cpu")), torch.arange(5)
+    with pytest.raises(ValueError, match="data: expected at least one batch of 6 examples, got 5"):
+        Batches("data", (rows, rows), 6, team, drop_last=True)
+    assert len(Batches("data", (rows, rows), 6, team)) == 1
 
 
 # --- stopped and resumed --------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def digit_pad(
         raise ValueError(f"networks: expected at most {LARGEST} parameters, got {size}")
     return figure(
         "digit_pad",
-        asset("digit_pad.js"),
+        asset("layers.js") + asset("digit_pad.js"),
         {
             "networks": [{"name": name, "layers": layers} for name, layers in packed.items()],
             "examples": [

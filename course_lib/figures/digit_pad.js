@@ -1,4 +1,5 @@
 // Draw a digit on 32 × 32 pixels: it becomes a scan of 8 × 8 numbers, and a network reads it.
+// The network's layers, `network`, are in layers.js, which stands before this script.
 
 const SIDE = 32; // pixels of the bitmap
 const BLOCK = 4; // pixels a side of what a number of the scan counts
@@ -7,138 +8,13 @@ const WIDEST = 28; // pixels that a digit keeps of the bitmap's width
 const PEN = 2; // the pen's radius
 
 const core = {
-  /** Unpack 32-bit numbers from base64. */
-  numbers(packed) {
-    const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
-    return new Float32Array(bytes.buffer);
-  },
-
-  /** Unpack the weights of a network. */
-  unpack(layers) {
-    return layers.map((layer) => ({
-      ...layer,
-      ...(layer.weight && { weight: core.numbers(layer.weight), bias: core.numbers(layer.bias) }),
-      ...(layer.matrix && { matrix: core.numbers(layer.matrix) }),
-    }));
-  },
+  ...network,
 
   /** What a network answers: scores, and what its first layer of weights made of the input. */
   forward(layers, values, side = CELLS) {
-    let state = { channels: 1, height: side, width: side, values: Float64Array.from(values) };
-    let maps = null;
-    for (const layer of layers) {
-      state = core[layer.kind](state, layer);
-      if (layer.kind === "conv") maps ??= state;
-    }
+    const input = { channels: 1, height: side, width: side, values: Float64Array.from(values) };
+    const { state, maps } = network.run(layers, input);
     return { scores: [...state.values], maps };
-  },
-
-  normalize(input, { mean, std }) {
-    return { ...input, values: input.values.map((value) => (value - mean[0]) / std[0]) };
-  },
-
-  /** The same interpolation along both axes: every output is a mixture of inputs. */
-  upsample(input, { matrix, out }) {
-    const { channels, height, width } = input;
-    const values = new Float64Array(channels * out * out);
-    for (let c = 0; c < channels; c++) {
-      for (let y = 0; y < out; y++) {
-        for (let x = 0; x < out; x++) {
-          let sum = 0;
-          for (let i = 0; i < height; i++) {
-            for (let j = 0; j < width; j++) {
-              const share = matrix[y * height + i] * matrix[x * width + j];
-              sum += share * input.values[(c * height + i) * width + j];
-            }
-          }
-          values[(c * out + y) * out + x] = sum;
-        }
-      }
-    }
-    return { channels, height: out, width: out, values };
-  },
-
-  relu(input) {
-    return { ...input, values: input.values.map((value) => Math.max(value, 0)) };
-  },
-
-  /** Square kernels of odd size, stride 1, and as many zeros around as keep the size. */
-  conv(input, { weight, bias, out, size }) {
-    const { channels, height, width } = input;
-    const padding = (size - 1) / 2;
-    const values = new Float64Array(out * height * width);
-    for (let o = 0; o < out; o++) {
-      for (let y = 0; y < height; y++) {
-        for (let x = 0; x < width; x++) {
-          let sum = bias[o];
-          for (let c = 0; c < channels; c++) {
-            for (let i = 0; i < size; i++) {
-              const row = y + i - padding;
-              if (row < 0 || row >= height) continue;
-              for (let j = 0; j < size; j++) {
-                const column = x + j - padding;
-                if (column < 0 || column >= width) continue;
-                sum +=
-                  weight[((o * channels + c) * size + i) * size + j] *
-                  input.values[(c * height + row) * width + column];
-              }
-            }
-          }
-          values[(o * height + y) * width + x] = sum;
-        }
-      }
-    }
-    return { channels: out, height, width, values };
-  },
-
-  /** The largest of every 2 × 2 numbers; what is left over at the far ends is dropped. */
-  max_pool(input) {
-    const size = 2;
-    const height = Math.floor(input.height / size);
-    const width = Math.floor(input.width / size);
-    const values = new Float64Array(input.channels * height * width).fill(-Infinity);
-    for (let c = 0; c < input.channels; c++) {
-      for (let y = 0; y < height * size; y++) {
-        for (let x = 0; x < width * size; x++) {
-          const at = (c * height + Math.floor(y / size)) * width + Math.floor(x / size);
-          const value = input.values[(c * input.height + y) * input.width + x];
-          values[at] = Math.max(values[at], value);
-        }
-      }
-    }
-    return { ...input, height, width, values };
-  },
-
-  global_max(input) {
-    return core.summarise(input, (map) => Math.max(...map));
-  },
-
-  global_mean(input) {
-    return core.summarise(input, (map) => map.reduce((a, b) => a + b, 0) / map.length);
-  },
-
-  /** One number for each channel. */
-  summarise(input, number) {
-    const area = input.height * input.width;
-    const maps = Array.from({ length: input.channels }, (_, c) =>
-      input.values.slice(c * area, (c + 1) * area),
-    );
-    return { ...input, height: 1, width: 1, values: Float64Array.from(maps, number) };
-  },
-
-  linear(input, { weight, bias, out }) {
-    const length = input.values.length;
-    const values = Float64Array.from({ length: out }, (_, o) =>
-      input.values.reduce((sum, value, d) => sum + value * weight[o * length + d], bias[o]),
-    );
-    return { channels: out, height: 1, width: 1, values };
-  },
-
-  softmax(scores) {
-    const top = Math.max(...scores);
-    const powers = scores.map((score) => Math.exp(score - top));
-    const sum = powers.reduce((a, b) => a + b, 0);
-    return powers.map((power) => power / sum);
   },
 
   /** Count the ink in each block of 4 × 4 pixels: 64 numbers from 0 to 1, in sixteenths. */

@@ -5,6 +5,9 @@ An entry's `pairs` draws random cases and yields, for each, what the course comp
 independent reference gives: a call of torch, scipy or another library, an analytic value, or
 automatic differentiation. From the ledger come the page `reference/formulas` and a test.
 
+The same modules say what each symbol of those equations means, as ``SYMBOLS``. From these come the
+page `reference/notation` and its tests.
+
 Cases are drawn on the CPU and moved, so that each device is tried on the same numbers.
 The libraries that serve as references are imported where they are used.
 """
@@ -17,13 +20,24 @@ import pkgutil
 import torch
 
 from course_lib.device import available_devices
-from course_lib.formulas.entry import Formula, Measurement, normal, number, relative_error
+from course_lib.formulas.entry import (
+    Formula,
+    Measurement,
+    Sense,
+    Symbols,
+    normal,
+    number,
+    relative_error,
+)
 
 __all__ = [
     "LEDGER",
+    "SYMBOLS",
     "TOLERANCE",
     "Formula",
     "Measurement",
+    "Sense",
+    "Symbols",
     "measure",
     "normal",
     "number",
@@ -34,14 +48,21 @@ TOLERANCE = 1e-10
 """Largest relative error that counts as agreement, in float64."""
 
 
-def _collect() -> tuple[Formula, ...]:
-    chapters = (module.name for module in pkgutil.iter_modules(__path__) if module.name != "entry")
-    modules = [importlib.import_module(f"{__name__}.{name}") for name in chapters]
-    return tuple(formula for module in modules for formula in module.FORMULAS)
+_CHAPTERS = {
+    module.name: importlib.import_module(f"{__name__}.{module.name}")
+    for module in pkgutil.iter_modules(__path__)
+    if module.name != "entry"
+}
 
-
-LEDGER: tuple[Formula, ...] = _collect()
+LEDGER: tuple[Formula, ...] = tuple(
+    formula for chapter in _CHAPTERS.values() for formula in chapter.FORMULAS
+)
 """Every labelled equation of the book, chapter by chapter."""
+
+SYMBOLS: dict[str, Symbols] = {
+    name: getattr(chapter, "SYMBOLS", {}) for name, chapter in _CHAPTERS.items()
+}
+"""What the symbols mean, in each chapter."""
 
 
 def measure(seed: int = 0, devices: list[torch.device] | None = None) -> list[Measurement]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import background as topic
-from course_lib.formulas.entry import Formula, normal, number
+from course_lib.formulas.entry import Formula, Sense, Symbols, normal, number
 
 Pair = tuple[Tensor, Tensor]
 
@@ -271,3 +271,58 @@ FORMULAS = (
         _training,
     ),
 )
+
+SYMBOLS: Symbols = {
+    "A": "how many bytes the activations of a batch take",
+    "a": "a picture as a row of numbers, compared with another",
+    "B": (
+        Sense("the light of blue", "the three lights $R$, $G$, $B$", ("background-luminance",)),
+        Sense(
+            "how many bytes a step of training takes",
+            "here $B$ counts bytes and is no blue",
+            ("background-memory",),
+        ),
+    ),
+    r"\beta": "how many bytes a number takes",
+    "b": (
+        Sense("how many bits a stored value has", "fits into $b$ *bits*", ("background-quantize",)),
+        Sense(
+            "a picture as a row of numbers, compared with another",
+            "here $b$ is a picture and no number of bits",
+            ("background-psnr", "background-ssim"),
+        ),
+    ),
+    "c_1, c_2": "small constants that keep a fraction away from 0/0",
+    "D": "how many numbers a layer takes in for each example",
+    r"\Delta": "the range from black to white",
+    "E": "how many epochs a training takes: how often each picture is shown",
+    "F": "how many floating-point operations a training takes",
+    "I": "a picture, with the pixel $I(y, x)$ in row $y$ and column $x$",
+    "i, j": "count what a sum adds up",
+    "k": "the side of a square of pixels that becomes one",
+    "L": "the light that falls on a place",
+    r"\ell": "light, from 0 to 1",
+    "M": "how many multiply-adds it takes",
+    r"\mathrm{MSE}": "the mean squared error",
+    r"\mu": "a mean, of the picture that stands below it, in a window",
+    "N": "how many examples there are",
+    "n": "how many numbers a picture has",
+    "O": "how many numbers a layer puts out for each example",
+    "P": "how many numbers are learned",
+    r"\operatorname{PSNR}": "the peak signal-to-noise ratio, in decibels",
+    "Q": "a value rounded to as many bits as there are",
+    "R, G": "the light of red and of green",
+    "R', G', B'": "the stored values of red, green and blue",
+    "r": "how many numbers an optimiser remembers about each parameter",
+    r"\operatorname{round}": "the nearest whole number",
+    "S": "how many pictures one trains on",
+    r"\sigma": "a standard deviation, of the picture that stands below it, in a window",
+    r"\sigma_{ab}": "how far two pictures vary together in a window, their covariance",
+    r"\operatorname{SSIM}": "the structural similarity",
+    "v": "a stored value, from 0 to 1",
+    "w": "weights of the places in a window, with the sum 1",
+    "Y": "the luminance, how bright a mixture of lights is",
+    "Y'": "the luma, a grey made of stored values",
+    "y, x": "row and column of a place, counted from 0",
+}
+"""What the symbols of the chapter mean; see `Symbols`."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib import boxes as topic
-from course_lib.formulas.entry import Formula, Pairs, number
+from course_lib.formulas.entry import Formula, Pairs, Sense, Symbols, number
 
 
 def _boxes(generator: torch.Generator, device: torch.device, count: int) -> Tensor:
@@ -322,3 +322,68 @@ FORMULAS: tuple[Formula, ...] = (
         _map,
     ),
 )
+
+SYMBOLS: Symbols = {
+    r"\mathrm{AP}": "the average precision",
+    r"\alpha": "how much the shapes of two boxes count",
+    "B": "the smallest box around two others",
+    "b": "a box, with the area $|b|$",
+    "b'": "another box, to which $x_1'$, $w'$ and $z'$ belong",
+    "C": "the classes that occur",
+    r"\mathrm{CIoU}": "complete IoU",
+    "c": "which class",
+    "D": "the diagonal of the smallest box around two others",
+    r"\mathrm{DIoU}": "distance IoU",
+    "d_x, d_y": "how far a box lies from a proposal, in widths and heights of the proposal",
+    "d_w, d_h": "logarithms of how many times wider and higher than a proposal a box is",
+    "e": "the number 2.718…, the base of the natural logarithm",
+    "G": "how many things there are to find",
+    r"\mathrm{GIoU}": "generalised IoU",
+    "i": "counts what a sum adds up",
+    r"\mathrm{IoU}": "intersection over union",
+    "k": "1 if a box is kept, 0 if not",
+    "L": "the loss",
+    "M": "IoU or one of its relatives",
+    "m": "which box, the one with the highest score first",
+    r"\mathrm{mAP}": "the mean average precision",
+    "n": (
+        Sense(
+            "which box, the one with the highest score first",
+            "Let $k_n$ be 1 if box $n$ is kept",
+            ("boxes-nms", "boxes-soft-gaussian", "boxes-soft-linear"),
+        ),
+        Sense(
+            "how many of the best detections are taken",
+            "Take the $n$ best detections",
+            ("boxes-precision-recall", "boxes-envelope", "boxes-average-precision-voc"),
+        ),
+    ),
+    "P, R": "precision and recall of the best detections",
+    r"\hat P": "the best precision at a recall or beyond it",
+    "r": "a recall",
+    "s": "a score",
+    r"\sigma": "how wide the curve is by which scores are lowered",
+    "T": "how many of the best detections are right",
+    r"\tau": "a threshold",
+    "t": "a threshold of IoU for a detection to be right",
+    "v": "how far the shapes of two boxes differ",
+    "w, h": "width and height of a box",
+    "w_p, h_p": "width and height of a proposal",
+    "x": (
+        Sense(
+            "the left side of a box",
+            "If $x$ and $x'$ are their left sides",
+            ("boxes-window",),
+        ),
+        Sense(
+            "how far right the centre of a box lies",
+            "With centres $(x, y)$",
+            ("boxes-encode", "boxes-decode"),
+        ),
+    ),
+    "x_1, y_1, x_2, y_2": "the left, upper, right and lower side of a box",
+    "x_p, y_p": "the centre of a proposal",
+    "y": "how far down the centre of a box lies",
+    "z": "the centre of a box",
+}
+"""What the symbols of the chapter mean; see `Symbols`."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import classification as cl
-from course_lib.formulas.entry import Formula, Pairs, normal, number
+from course_lib.formulas.entry import Formula, Pairs, Sense, Symbols, normal, number
 
 Drawn = Iterator[tuple[Tensor, Tensor]]
 
@@ -328,3 +328,161 @@ FORMULAS: tuple[Formula, ...] = (
         _by_score(cl.roc_auc, "roc_auc_score"),
     ),
 )
+
+SYMBOLS: Symbols = {
+    r"\mathrm{accuracy}": "the share of right answers",
+    r"\mathrm{AP}": "the average precision",
+    r"\mathrm{AUC}": "the area under the ROC curve",
+    "a, d, e": "with $b$, $c$ and $f$, from where a pixel of a new picture is fetched",
+    "a_n": "how many classes are ahead of the true one",
+    r"\alpha, \beta": "how far a place lies to the right of a pixel, and below it",
+    "B": "how many times the bootstrap draws",
+    "b": (
+        Sense(
+            "with $a$, $c$, $d$, $e$ and $f$, from where a pixel of a new picture is fetched",
+            "the six numbers $a$, $b$, $c$, $d$, $e$ and $f$",
+            ("classification-warp",),
+        ),
+        Sense(
+            "the bias, a number that is added to each output",
+            "weights $w$ and bias $b$",
+            ("classification-folding",),
+        ),
+    ),
+    "b'": "the bias after a normalisation was folded in",
+    "C": "how many channels the last convolution has",
+    "c": (
+        Sense("which channel", "For each channel $c$", ("classification-standardise",)),
+        Sense(
+            "which class",
+            "For class $c$ let",
+            (
+                "classification-top-k",
+                "classification-precision-recall",
+                "classification-f1",
+            ),
+        ),
+        Sense(
+            "with $a$, $b$, $d$, $e$ and $f$, from where a pixel of a new picture is fetched",
+            "so $c$ is no class here",
+            ("classification-warp",),
+        ),
+    ),
+    "D": "how many numbers a layer takes in for each example",
+    r"\delta": "the shift of a normalisation",
+    r"\epsilon": "a small number that keeps a divisor from 0",
+    "F_1": "the harmonic mean of precision and recall",
+    r"\mathrm{FPR}": "the share of the pictures without a label that get a yes",
+    "f": (
+        Sense("features", "two *features* | $f = (4, 0)$"),
+        Sense(
+            "with $a$, $b$, $c$, $d$ and $e$, from where a pixel of a new picture is fetched",
+            "the six numbers $a$, $b$, $c$, $d$, $e$ and $f$",
+            ("classification-warp",),
+        ),
+    ),
+    "g": "what a residual block adds to its input",
+    r"\gamma": "the scale of a normalisation",
+    "H, W": "how many rows and columns a picture has",
+    "H_l, W_l": "how many rows and columns are left after layer $l$",
+    "h": "which row",
+    "h_c": "how many pictures of class $c$ were taken for it",
+    "i, j": "row and column of a pixel, or of the confusion matrix",
+    "k": (
+        Sense("how many taps a kernel has along an axis", "with kernel size $k$"),
+        Sense(
+            "how many guesses a picture has",
+            "lets a picture have $k$ guesses",
+            ("classification-top-k",),
+        ),
+        Sense(
+            "which threshold, from the highest score down",
+            "numbered by $k$",
+            ("classification-average-precision",),
+        ),
+    ),
+    "k_l": "how many taps the kernel of layer $l$ has along an axis",
+    "L": "how many layers there are",
+    "l": "which layer, counted from the input",
+    "M": "how many networks vote",
+    "m": (
+        Sense(
+            "what is measured on each draw of the bootstrap",
+            "the results $m_1, \\dots, m_B$",
+            ("classification-bootstrap",),
+        ),
+        Sense("a running mean", "with the running mean $m$", ("classification-folding",)),
+        Sense("which network", "the scores $z^{(m)}$ of network $m$", ("classification-ensemble",)),
+        Sense(
+            "a picture without the label",
+            "than one, $m$, without",
+            ("classification-auc",),
+        ),
+    ),
+    r"\mu": "a mean",
+    "N": "how many examples there are",
+    "n": "which picture of the batch",
+    "P, R": "precision and recall, down to a threshold",
+    "p": (
+        Sense("padding: rows and columns added at each side", "padding $p$ makes"),
+        Sense(
+            "probabilities of the classes",
+            "answers with the mean $p$ of their probabilities",
+            ("classification-ensemble",),
+        ),
+    ),
+    "p_l": "padding of layer $l$",
+    r"\mathrm{precision}": "how often it is right when it names a class",
+    "Q": "the value below which a given share lies",
+    r"\mathrm{recall}": "the share of what is there that is found",
+    r"\operatorname{relu}": "negative numbers replaced by 0",
+    "s_c": "how many pictures were taken for class $c$",
+    "s_l": "stride of layer $l$",
+    r"\sigma": "a standard deviation",
+    r"\operatorname{softmax}": "what turns scores into probabilities",
+    r"\tau": "a threshold",
+    r"\mathrm{top}_k": "the share of pictures that have the truth among $k$ guesses",
+    r"\mathrm{TPR}": "the share of the pictures with a label that get a yes",
+    "t_c": "how many pictures are of class $c$",
+    "u": "a picture before it is moved, turned or scaled",
+    "v": "a picture after it was moved, turned or scaled",
+    "w": (
+        Sense("which column", "all pixels $x_{nchw}$", ("classification-standardise",)),
+        Sense(
+            "the weights of a layer",
+            "weights $w$ and bias $b$",
+            ("classification-folding",),
+        ),
+    ),
+    "w'": "the weights after a normalisation was folded in",
+    "x": (
+        Sense(
+            "what goes into a layer",
+            "adds its input $x$",
+            (
+                "classification-standardise",
+                "classification-residual",
+                "classification-folding",
+            ),
+        ),
+        Sense(
+            "a place, counted to the right from the middle of a picture",
+            "here $x$ and $y$ are a place, and not input and output",
+            ("classification-warp", "classification-bilinear"),
+        ),
+    ),
+    r"\tilde x": "what goes in, standardised",
+    "Y_0, Y_1": "the pictures without a label, and those with it",
+    "y": (
+        Sense("what comes out of a layer", "for its output $y$", ("classification-residual",)),
+        Sense(
+            "a place, counted down from the middle of a picture",
+            "here $x$ and $y$ are a place, and not input and output",
+            ("classification-warp", "classification-bilinear"),
+        ),
+    ),
+    "y_n": "the true class of picture $n$",
+    r"\hat y": "the answer, a class",
+    "z": "scores",
+}
+"""What the symbols of the chapter mean; see `Symbols`."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib import convolution as conv
-from course_lib.formulas.entry import Formula, Pairs, normal, number
+from course_lib.formulas.entry import Formula, Pairs, Sense, Symbols, normal, number
 
 
 @dataclass(frozen=True)
@@ -444,3 +444,90 @@ FORMULAS: tuple[Formula, ...] = (
         _initial,
     ),
 )
+
+SYMBOLS: Symbols = {
+    "A": "the matrix that does what a layer without bias does",
+    "a": "the column of a kernel that is a column times a row",
+    "a_l": "the first pixel that unit 0 sees after layer $l$",
+    r"\alpha": "how much is given back when a picture is sharpened",
+    "b": (
+        Sense(
+            "the bias, a number that is added to each output",
+            "| $b$ | bias: one number for each kernel",
+            ("conv-layer", "conv-grad-bias", "conv-transpose", "conv-init"),
+        ),
+        Sense(
+            "the row of a kernel that is a column times a row",
+            "here $b$ is a row of weights and no bias",
+            ("conv-separable",),
+        ),
+    ),
+    "C": "how many channels there are",
+    "c": "which channel",
+    "d": "dilation: pixels from one tap to the next",
+    "d_l": "dilation of layer $l$",
+    r"\Delta": "the Laplacian, the sum of the second differences along both axes",
+    r"\delta": "how the loss changes with each output",
+    r"\mathcal{F}": "the discrete Fourier transform",
+    "f": "how many inputs each output of a layer has",
+    "G": "groups: into how many parts the channels are split",
+    "g": "$g(o)$ is the group that output channel $o$ belongs to",
+    "I": "a picture, with the pixel $I(y, x)$ in row $y$ and column $x$",
+    r"I_\text{sharp}": "the sharpened picture",
+    r"\tilde I": "a picture with zeros around it",
+    "i, j": "row and column of a tap in the kernel",
+    "j_l": "the jump: how far apart neighbouring units see after layer $l$, in pixels",
+    "K": "a kernel",
+    "K_x, K_y": "Sobel's kernels, for slopes across and down",
+    "k": "how many taps a kernel has along an axis",
+    "k_h, k_w": "how many rows and columns a kernel has",
+    "k_l": "how many taps the kernel of layer $l$ has along an axis",
+    "L": "the loss",
+    "l": "which layer, counted from the input",
+    r"\ell": "how many pixels a picture has along an axis",
+    "M": (
+        Sense("a second kernel", "$(I * K) * M = I * (K * M)$"),
+        Sense(
+            "how many multiply-adds it takes",
+            "so $M$ is a count here and no kernel",
+            ("conv-multiply-adds",),
+        ),
+    ),
+    "m": "how many places or windows there are along an axis",
+    "n": "which picture of the batch",
+    "O": "how many channels the output has",
+    "o": "which channel of the output",
+    "o_h, o_w": "how many rows and columns the output has",
+    "P": "how many numbers are learned",
+    "p": "padding: rows and columns added at each side",
+    "p_l": "padding of layer $l$",
+    "q": "how many rows and columns a transposed convolution adds at the end",
+    "r_l": "the size of the receptive field after layer $l$",
+    "S": "what sliding a kernel over a picture gives",
+    "s": "stride: pixels from one place of the kernel to the next",
+    "s_l": "stride of layer $l$",
+    r"\sigma": "the standard deviation of a Gaussian, in pixels",
+    r"\operatorname{vec}": "a picture laid out as a vector",
+    "v, u": "row and column of a pixel of the larger picture",
+    "W": (
+        Sense("the width of a picture", "an image $I$ of height $H$ and width $W$"),
+        Sense(
+            "the weights of a layer",
+            "From here on $W$ stands for the weights",
+            (
+                "conv-layer",
+                "conv-matrix",
+                "conv-grad-weight",
+                "conv-grad-input",
+                "conv-transpose",
+                "conv-init",
+            ),
+        ),
+    ),
+    "X": "what goes into a layer",
+    r"\tilde X": "what goes into a layer, with the padding around it",
+    "Y": "what comes out of a layer",
+    "y, x": "row and column of a place, counted from 0",
+    "Z": "what makes weights sum to 1",
+}
+"""What the symbols of the chapter mean; see `Symbols`."""

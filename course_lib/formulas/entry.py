@@ -1,8 +1,8 @@
-"""What one entry of the ledger is, and what the chapters' entries draw their cases with."""
+"""What the chapters' entries are: a formula, a symbol; and what formulas draw their cases with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +35,29 @@ class Formula:
     def definition(self) -> bool:
         """Whether the equation only defines a name."""
         return self.pairs is None
+
+
+@dataclass(frozen=True)
+class Sense:
+    """One meaning of a symbol that has several in its chapter.
+
+    Args:
+        meaning: what it means here, in a few words.
+        said: words of the chapter, with the symbol in them, that give it this meaning.
+        equations: labels of the equations in which it means this.
+    """
+
+    meaning: str
+    said: str
+    equations: tuple[str, ...] = ()
+
+
+Symbols = Mapping[str, str | tuple[Sense, ...]]
+"""What each symbol of a chapter means: in a few words, or, if it means several things, by senses.
+
+A key is LaTeX: one symbol, or several with commas between them that share the words. A symbol
+with a subscript, such as ``k_h``, is one of its own only where it is declared like that.
+"""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib import pooling as pool
-from course_lib.formulas.entry import Formula, Pairs, normal, number
+from course_lib.formulas.entry import Formula, Pairs, Sense, Symbols, normal, number
 
 
 def _cases(
@@ -257,3 +257,48 @@ FORMULAS: tuple[Formula, ...] = (
         _response,
     ),
 )
+
+SYMBOLS: Symbols = {
+    "a": "by how many outputs a picture that moved by whole strides moves",
+    "a_{n,c}": "where the largest pixel of a window lies",
+    "a_y, e_y": "where an adaptive window begins, and the first place behind it",
+    "b": "binomial weights",
+    "c": "which channel",
+    "D": "by what the sum over a window is divided",
+    "d": "dilation: pixels from one tap to the next",
+    r"\delta": "how the loss changes with each output",
+    "f": "how many cycles per pixel a wave has",
+    "G_k": "the share of a wave that a binomial blur of $k$ taps leaves",
+    "h": "how far a blur reaches to the left and up, in pixels",
+    "i, j": "row and column of a tap in the kernel",
+    "k": "how many taps a kernel has along an axis",
+    "L": "the loss",
+    r"\ell": "how many pixels a picture has along an axis",
+    "m": "how many places or windows there are along an axis",
+    "m'": "how many windows there are before one that sees nothing is left out",
+    "n": "which picture of the batch",
+    "P": "a pooling, with its stride below it",
+    "p": "padding: rows and columns added at each side",
+    "q": "the exponent of a norm",
+    "R": "the pixels of a window that lie inside the picture",
+    "s": "stride: pixels from one place of the kernel to the next",
+    "T": (
+        Sense(
+            "a move to the left, by as many pixels as stand above it",
+            "by $t$ pixels: $(T^{\\,t} X)(y, x) = X(y, x + t)$",
+            ("pooling-equivariance",),
+        ),
+        Sense("the wanted outputs", "here $T$ is no move"),
+    ),
+    "v, u": "row and column of a pixel of the larger picture",
+    "W": (
+        Sense("the width of a picture", "images with $C$ channels of $H \\times W$ pixels"),
+        Sense("the weights of a layer", "and $W$ no width"),
+    ),
+    "X": "what goes into a layer",
+    r"\hat X": "what goes into a layer, mirrored at its borders",
+    "Y": "what comes out of a layer",
+    "y, x": "row and column of a place, counted from 0",
+    "Z": "a picture with each maximum back in its place, and else 0",
+}
+"""What the symbols of the chapter mean; see `Symbols`."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from course_lib import rcnn as topic
 from course_lib import softmax as soft
-from course_lib.formulas.entry import Formula, normal, number
+from course_lib.formulas.entry import Formula, Sense, Symbols, normal, number
 
 
 def _boxes(
@@ -386,3 +386,129 @@ FORMULAS: tuple[Formula, ...] = (
         _multibox,
     ),
 )
+
+SYMBOLS: Symbols = {
+    "A_k": "the ratios of the default boxes on map $k$",
+    r"\mathrm{align}": "what alignment gives for a bin",
+    "a": (
+        Sense("a region", "Four things make two regions $a$ and $b$ alike", ("rcnn-similarity",)),
+        Sense(
+            "row of a point in its bin",
+            "points, evenly spread, in rows $a$ and columns $b$",
+            ("rcnn-align",),
+        ),
+        Sense(
+            "how many times wider than high a default box is",
+            "its set of ratios $a$ (width over height this time)",
+            ("rcnn-default-boxes",),
+        ),
+    ),
+    "a_n": "an anchor",
+    "B_{ab}": "the box around two regions",
+    "B_m": "the true boxes of picture $m$",
+    r"\beta": "where the smooth loss becomes a straight line",
+    "b": (
+        Sense(
+            "a box",
+            "with the boxes $b_g$",
+            ("rcnn-windows", "rcnn-recall", "rcnn-match"),
+        ),
+        Sense("a region", "Four things make two regions $a$ and $b$ alike", ("rcnn-similarity",)),
+        Sense(
+            "column of a point in its bin",
+            "points, evenly spread, in rows $a$ and columns $b$",
+            ("rcnn-align",),
+        ),
+    ),
+    "C": "how many classes there are",
+    "c": (
+        Sense("which class", "For each class $c$", ("rcnn-class",)),
+        Sense(
+            "the share of a region's pixels in a bin of colours",
+            "Let $c^a_k$ be the share of region $a$",
+            ("rcnn-similarity",),
+        ),
+    ),
+    "d": "a difference between two numbers",
+    "d_n": "a default box",
+    "e": "the number 2.718…, the base of the natural logarithm",
+    "F": "one channel of a feature map",
+    "f": "the value of a feature map at any point",
+    "G": "how many things there are to find",
+    "g": "the object that an anchor overlaps most",
+    r"\mathcal{H}": "the hard boxes of the background",
+    "H, W": "how many rows and columns a picture has",
+    "h, w": "height and width of a window, a region or a box",
+    "I": "a picture, with the area $|I|$",
+    r"\mathrm{IoU}": "intersection over union",
+    "i, j": "row and column of a cell or a place, or what a sum counts",
+    "k": "which class, bin of a histogram, or feature map",
+    "L": "the loss",
+    r"\ell": "the scale of an anchor, the root of its area",
+    "m": "which picture",
+    "m_n": "what an anchor stands for: an object, the background, or nothing",
+    "N": "how many regions there are",
+    "n": "which region, anchor or default box",
+    "P": (
+        Sense(
+            "a probability",
+            "the probability $P$ of each class",
+            ("rcnn-class", "rcnn-region-loss", "rcnn-multibox"),
+        ),
+        Sense(
+            "how many bins a region has along an axis",
+            "here $P$ is a number of bins and no probability",
+            ("rcnn-pool", "rcnn-align"),
+        ),
+    ),
+    r"\mathcal{P}": "the default boxes that are matched with an object",
+    "p": "row of a bin",
+    "p_n": "how probable it is that an anchor shows something",
+    "p^*_n": "1 for an anchor that stands for an object, else 0",
+    r"\mathrm{pool}": "what pooling gives for a bin",
+    "q": (
+        Sense(
+            "the share of a region's slopes in a bin of directions",
+            "$q^a_k$ the same for slopes in eight directions",
+            ("rcnn-similarity",),
+        ),
+        Sense(
+            "column of a bin",
+            "The bin in row $p$ and column $q$",
+            ("rcnn-pool", "rcnn-align"),
+        ),
+    ),
+    "R": "the regions proposed for a picture",
+    r"\mathrm{recall}": "the share of what is there that is found",
+    "r": "a region",
+    r"\rho": "how many times higher than wide an anchor is",
+    "S": "how many points a bin has along an axis",
+    r"\mathcal{S}": "the sample of anchors that is learned from",
+    "s": (
+        Sense(
+            "stride: pixels from one window or cell to the next",
+            "moves by $s$ pixels at a time",
+            ("rcnn-windows", "rcnn-anchors"),
+        ),
+        Sense(
+            "how alike two regions are",
+            "their similarity $s(a, b)$",
+            ("rcnn-similarity",),
+        ),
+    ),
+    r"s_\beta": "the smooth $L_1$ loss of a difference",
+    "s_1": "the smooth $L_1$ loss of a difference, with $\\beta = 1$",
+    "s_k": "the scale of the default boxes on map $k$, in sides of the picture",
+    r"\sigma": "the scale of a feature map, cells per pixel",
+    r"\tau": "a threshold",
+    r"\tau_+, \tau_-": "from which IoU on an anchor is an object's, below which background",
+    "t": "how the network would change a box",
+    "u": "the true class of a region, 0 for background",
+    "v": "the change of a region's box that leads to the thing's box",
+    "X_1, Y_1": "the left and upper side of a box on the map, rounded to cells",
+    "x": "a place on a feature map, counted to the right in cells",
+    "y": "a place on a feature map, counted down in cells",
+    "y_1, y_2": "the upper and lower side of a box",
+    "z": "scores",
+}
+"""What the symbols of the chapter mean; see `Symbols`."""

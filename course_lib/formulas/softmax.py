@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib import softmax as soft
-from course_lib.formulas.entry import Formula, Pairs, normal, number
+from course_lib.formulas.entry import Formula, Pairs, Symbols, normal, number
 
 Drawn = Iterator[tuple[Tensor, Tensor]]
 
@@ -390,3 +390,39 @@ FORMULAS: tuple[Formula, ...] = (
         _binary,
     ),
 )
+
+SYMBOLS: Symbols = {
+    "a": "a constant that is added to all scores",
+    "b": "the bias, a number that is added to each output",
+    "C": "how many classes there are",
+    "c, k": "which class",
+    "D": "how many numbers a layer takes in for each example",
+    "d": "which of the numbers that go in",
+    r"\delta_{ck}": "1 if $c = k$, else 0",
+    r"\delta_n": "how the loss changes with the loss of picture $n$",
+    "e": "the number 2.718…, the base of the natural logarithm",
+    r"\varepsilon": "the share of the truth that label smoothing spreads over all classes",
+    r"\eta": "the step size, also called learning rate",
+    "g": "the outer softmax minus the truth, where softmax is applied twice",
+    "H": "$H(p)$ is the entropy of $p$, $H(q, p)$ the cross-entropy of $p$ under the truth $q$",
+    r"\operatorname{KL}": "the Kullback-Leibler divergence",
+    "L": "the loss",
+    r"\operatorname{lse}": "the log-sum-exp, a soft maximum",
+    r"\ell": "the loss of one example",
+    "m": "the largest score",
+    "N": "how many examples there are",
+    "n": "which picture of the batch",
+    "p": "probabilities of the classes",
+    "q": "the truth as a distribution over the classes",
+    "q'": "the truth after label smoothing",
+    "s": "a single score, or the difference of two",
+    r"\sigma": "the sigmoid",
+    r"\operatorname{softmax}": "what turns scores into probabilities",
+    "T": "the temperature",
+    "W": "the weights of a layer",
+    "w": "how many times a class counts",
+    "x": "what goes into a layer",
+    "y": "the truth: a class, or a 1 at its place and 0 elsewhere, or for a sigmoid a share",
+    "z": "scores",
+}
+"""What the symbols of the chapter mean; see `Symbols`."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib import training as topic
-from course_lib.formulas.entry import Formula, Pairs, normal, number
+from course_lib.formulas.entry import Formula, Pairs, Sense, Symbols, normal, number
 
 _LEAVES, _NODES, _STEPS = 4, 12, 20
 
@@ -383,3 +383,143 @@ FORMULAS: tuple[Formula, ...] = (
         _clip,
     ),
 )
+
+SYMBOLS: Symbols = {
+    "a": "the gain of a layer",
+    r"\alpha": "the share that a running mean keeps",
+    "b": (
+        Sense(
+            "the bound of the uniform distribution",
+            "from $-b$ to $b$, which is no bias here",
+            ("training-xavier",),
+        ),
+        Sense(
+            "a coin that keeps a number or drops it",
+            "a coin $b_i$, 1 or 0, decides about each number $x_i$",
+            ("training-dropout",),
+        ),
+    ),
+    r"\beta": "the shift of a normalisation",
+    r"\beta_1, \beta_2": "the shares that Adam's two running means keep",
+    "c": (
+        Sense(
+            "which channel",
+            "for each channel $c$ it takes mean and variance",
+            ("training-batch-norm", "training-batch-norm-running"),
+        ),
+        Sense(
+            "how long a gradient may be",
+            "to $c$ (no channel here)",
+            ("training-clip",),
+        ),
+    ),
+    "D": "how many features there are",
+    "d": "which feature",
+    r"\epsilon": "a small number that keeps a divisor from 0",
+    r"\eta": "the step size, also called learning rate",
+    "f": "the factor by which a schedule multiplies the step size",
+    r"f_\mathrm{end}": "the factor in the end",
+    "g": (
+        Sense(
+            "the gradient with respect to the parameters",
+            "$g_t$ the gradient at $\\theta_{t-1}$",
+            (
+                "training-sgd",
+                "training-momentum",
+                "training-nesterov",
+                "training-rmsprop",
+                "training-adam",
+                "training-weight-decay",
+                "training-clip",
+            ),
+        ),
+        Sense(
+            "how the loss changes with each output",
+            "with $g_i = \\partial L / \\partial y_i$",
+            ("training-batch-norm-gradient",),
+        ),
+    ),
+    r"\gamma": (
+        Sense(
+            "the scale of a normalisation",
+            "its own scale $\\gamma_c$",
+            ("training-batch-norm", "training-batch-norm-gradient", "training-layer-norm"),
+        ),
+        Sense(
+            "the factor of each stair of a schedule",
+            "in a schedule $\\gamma$ will be another factor",
+            ("training-step-decay",),
+        ),
+    ),
+    "h": "which row",
+    "i, j": "count the values, or what a sum adds up",
+    "K": "how many steps a stair is long",
+    "L": "the loss",
+    r"\lambda": "how strongly weights are pulled towards 0",
+    "M": "over how many numbers a mean is taken",
+    "m": "what is remembered of the gradients: the velocity, or Adam's running mean",
+    r"\hat m": "Adam's mean of the gradients, made up for its start at 0",
+    r"\mu": (
+        Sense("the momentum", "*Momentum* $\\mu$", ("training-momentum", "training-nesterov")),
+        Sense(
+            "a mean",
+            "$\\mu$ is a mean here, not a momentum",
+            ("training-batch-norm", "training-batch-norm-running", "training-layer-norm"),
+        ),
+    ),
+    r"\hat\mu": "a running mean",
+    "N": (
+        Sense(
+            "the normal distribution",
+            "$N$ is the normal distribution",
+            ("training-kaiming",),
+        ),
+        Sense("how many examples there are", "and $N$ no distribution"),
+    ),
+    "n": "which example",
+    r"n_\mathrm{in}, n_\mathrm{out}": "how many inputs an output has, and outputs an input",
+    "P": "a probability",
+    "p": "the probability to be dropped",
+    r"\rho": "the share of the new batch in a running mean",
+    "S": "how many steps a cosine is long",
+    "s": "how many steps are done so far",
+    r"\sigma": "a standard deviation",
+    r"\hat\sigma": "a running standard deviation",
+    r"\tau": "the dampening of the momentum",
+    "t": "which step, counted from 1",
+    r"\theta": "all parameters",
+    "U": "the uniform distribution",
+    r"\mathrm{users}": "the values that are computed directly from a value",
+    "v": (
+        Sense(
+            "the values of a computation, in their order",
+            "Write $v_1, v_2, \\dots$ for the values",
+            ("training-chain",),
+        ),
+        Sense(
+            "the running mean of the squared gradients",
+            "another $v$ than that of the chain rule",
+            ("training-rmsprop", "training-adam"),
+        ),
+    ),
+    r"\bar v": "how fast the loss changes with a value",
+    r"\bar v_{\mathrm{last}}": "how fast the loss changes with itself, 1",
+    r"\hat v": "Adam's mean of the squared gradients, made up for its start at 0",
+    "W": "how many steps a warm-up takes",
+    "w": (
+        Sense(
+            "a weight",
+            "draws each weight $w$",
+            ("training-kaiming", "training-xavier"),
+        ),
+        Sense(
+            "which column",
+            "so here $w$ is no weight",
+            ("training-batch-norm",),
+        ),
+    ),
+    "x": "what goes into a layer",
+    r"\hat x": "what goes in, normalised",
+    "y": "what comes out of a layer",
+}
+"""What the symbols of the chapter mean; see `Symbols`."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import transfer as tr
-from course_lib.formulas.entry import Formula, normal, number
+from course_lib.formulas.entry import Formula, Sense, Symbols, normal, number
 
 Drawn = Iterator[tuple[Tensor, Tensor]]
 
@@ -210,3 +210,51 @@ FORMULAS: tuple[Formula, ...] = (
         _cka,
     ),
 )
+
+SYMBOLS: Symbols = {
+    r"\alpha": "the share of the new batch in a running mean",
+    "b": "the bias, a number that is added to each output",
+    r"\mathrm{CKA}": "the centred kernel alignment, how alike two layers are",
+    r"\eta": "the step size, also called learning rate",
+    "f": "features of a picture",
+    r"\bar f": "the mean of the features",
+    "I": "the identity matrix",
+    "i": "which picture of a pair",
+    "J": "what the probe makes small: squared errors and a penalty",
+    "j": "which picture of a pair, or which batch",
+    "k": (
+        Sense(
+            "how many batches came",
+            "$m_1, \\dots, m_k$ the means of the batches",
+            ("transfer-drift",),
+        ),
+        Sense(
+            "which class",
+            "the labelled features of class $k$",
+            ("transfer-nearest-mean",),
+        ),
+    ),
+    "L": "how many parts a network has",
+    "l": "which part of a network, counted from the input",
+    r"\lambda": "how strongly weights are pulled towards 0",
+    r"\ell": "the loss of one example",
+    "m": "the mean of a batch",
+    r"\mu": "the mean of the labelled features of a class",
+    "N": "how many examples there are",
+    "n": "which picture of the batch",
+    r"\varphi": "the network before its last layer, with its parameters below it",
+    "r": "a running mean",
+    "T": "the wanted scores less their mean, one row for each picture",
+    r"\theta": "all parameters before the last layer",
+    r"\theta_0": "the parameters that another training found",
+    "t": "wanted scores",
+    r"\bar t": "the mean of the wanted scores",
+    "W": "the weights of a layer",
+    "X, Y": "the features that a network gives, less their mean, one row for each picture",
+    "x": "what goes into a network, a picture",
+    r"\xi": "the factor by which step sizes shrink from part to part",
+    "y": "the true class",
+    r"\hat y": "the answer, a class",
+    "z": "scores",
+}
+"""What the symbols of the chapter mean; see `Symbols`."""

@@ -40,9 +40,12 @@ class Batches:
         batch_size: examples in a batch, of tensors in memory.
         team: the processes that share each batch.
         generator: puts tensors in memory into a new order each time; ``None`` keeps theirs.
+        drop_last: whether to leave out an epoch's last examples, of tensors in memory, where they
+            do not fill a batch.
     Raises:
         TypeError: if the data is neither.
-        ValueError: if there is no example, or not one target for each.
+        ValueError: if there is no example, or too few to fill a batch that must be full, or not
+            one target for each.
     """
 
     def __init__(
@@ -52,16 +55,23 @@ class Batches:
         batch_size: int,
         team: Team,
         generator: torch.Generator | None = None,
+        drop_last: bool = False,
     ) -> None:
         expect_int("batch_size", batch_size, minimum=1)
         self._name, self._team, self._batch_size = name, team, batch_size
         self._data: Any = data
+        self._drop_last = drop_last
         self._memory: tuple[Tensor, Tensor] | None = None
         self._order = torch.empty(0)
         self._ready_made = False  # the batches are this process's own already
         if isinstance(data, list | tuple) and all(isinstance(part, Tensor) for part in data):
             self._memory = _expect_pair(name, data)
             self._memory = self._memory[0].to(team.device), self._memory[1].to(team.device)
+            if drop_last and len(self._memory[0]) < batch_size:
+                raise ValueError(
+                    f"{name}: expected at least one batch of {batch_size} examples,"
+                    f" got {len(self._memory[0])}"
+                )
         elif not isinstance(data, Iterable):
             raise TypeError(f"{name}: expected (inputs, targets) or batches, got {describe(data)}")
         else:
@@ -83,7 +93,7 @@ class Batches:
     def __len__(self) -> int:
         """Count the batches; 0 if they cannot be counted."""
         if self._memory is not None:
-            return -(-len(self._memory[0]) // self._batch_size)
+            return -(-self._used // self._batch_size)
         try:
             return len(self._data)
         except TypeError:
@@ -109,6 +119,12 @@ class Batches:
             f" their inputs are {'NOT all' if broken else 'all'} finite)"
         )
 
+    @property
+    def _used(self) -> int:
+        """Examples in memory that an epoch goes through."""
+        count = 0 if self._memory is None else len(self._memory[0])
+        return count - count % self._batch_size if self._drop_last else count
+
     def _raw(self, epoch: int) -> Iterator[Any]:
         """Indices of examples in memory, or batches as they come."""
         if self._memory is not None:
@@ -117,7 +133,7 @@ class Batches:
                 self._order = torch.arange(count, device=device)
             else:  # drawn on the CPU, so that every device sees the same order
                 self._order = torch.randperm(count, generator=self.generator).to(device)
-            return iter(self._order.split(self._batch_size))
+            return iter(self._order[: self._used].split(self._batch_size))
         if self._ready_made:
             self._data.sampler.set_epoch(epoch)
         return iter(self._data)

@@ -26,6 +26,7 @@ from course_lib.training.run import (
     Schedule,
     copied_weights,
     deferred_interrupt,
+    progress_bar,
 )
 
 Measure = Callable[[Any, Any], Tensor]
@@ -117,7 +118,7 @@ def fit(
 
     total = epochs * len(batches) or None
     with (
-        _progress_bar(progress and team.rank == 0, total, run.step) as bar,
+        progress_bar(progress and team.rank == 0, total, run.step) as bar,
         deferred_interrupt(team.size == 1) as interrupted,
         run.step_sizes_restored(),
     ):
@@ -285,12 +286,6 @@ def _means(
 def _autocast(precision: str, team: Team) -> Callable[[], AbstractContextManager[object]]:
     dtype = _PRECISIONS[precision]
     return nullcontext if dtype is None else partial(torch.autocast, team.device.type, dtype)
-
-
-def _progress_bar(shown: bool, total: int | None, done: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, initial=done, unit=" steps", disable=not shown, mininterval=0.1)
 
 
 def _expect_arguments(

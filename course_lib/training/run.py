@@ -374,3 +374,10 @@ def deferred_interrupt(wanted: bool) -> Iterator[Callable[[], bool]]:
         yield lambda: came
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def progress_bar(shown: bool, total: int | None, done: int) -> Any:
+    """A bar that counts steps, of which some may be done already."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, unit=" steps", disable=not shown, mininterval=0.1)

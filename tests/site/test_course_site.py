@@ -15,8 +15,9 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
 import course_site
+import latex_symbols
 from course_lib import formulas
-from course_lib.formulas import Formula, Measurement
+from course_lib.formulas import Formula, Measurement, Sense
 
 CONFIG = {
     "extensions": ["myst_parser", "sphinx.ext.mathjax", "course_site"],
@@ -51,10 +52,11 @@ Build = Callable[..., Book]
 
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
-    def built(page: str, report: list[dict[str, Any]] | None = None) -> Book:
+    def built(page: str, report: list[dict[str, Any]] | None = None, **files: str) -> Book:
         source, html = tmp_path / "source", tmp_path / "html"
-        for name, text in {"index": INDEX, "part/one": ONE, "page": f"# Page\n\n{page}\n"}.items():
-            path = source / "book" / f"{name}.md"
+        pages = {"index.md": INDEX, "part/one.md": ONE, "page.md": f"# Page\n\n{page}\n"}
+        for name, text in (pages | files).items():
+            path = source / "book" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
         if report is not None:
@@ -155,6 +157,120 @@ def test_an_entry_without_its_equation_is_a_warning(
 )
 def test_errors_are_written_as_powers_of_ten(error: float, written: str) -> None:
     assert "".join(node.astext() for node in course_site.format_error(error)) == written
+
+
+# --- the notation -------------------------------------------------------------------------------
+
+NOTATION = "```{notation} latin\n```\n\n```{notation} greek\n```\n\n```{notation} names\n```"
+TWO_CHAPTERS = {
+    "index.md": "# Start\n\n```{toctree}\npart/two\npart/one\npage\n```\n",
+    "part/two.md": (
+        "# Two: the other\n\n$$\na + 1 = c_h\n$$ (two-sum)\n\n"
+        "$$\na - \\alpha = \\mathrm{IoU}\n$$ (two-less)\n"
+    ),
+}
+
+
+@pytest.fixture
+def symbols(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put other tables in the place of the chapters' symbols."""
+    return lambda **tables: monkeypatch.setattr(formulas, "SYMBOLS", tables)
+
+
+def rows_of(page: str) -> list[list[str]]:
+    """The cells of all tables of a page, row by row, as text."""
+    rows = re.findall(r"<tr.*?</tr>", page, re.DOTALL)
+    return [[text(c).strip() for c in re.findall(r"<t[dh].*?</t[dh]>", r, re.DOTALL)] for r in rows]
+
+
+def test_the_notation_says_what_each_symbol_means_where(
+    build: Build, symbols: Callable[..., None]
+) -> None:
+    symbols(
+        one={"a": "a number", "b, c": "a thing", "d": "another, $d > 0$"},
+        two={
+            "a": (
+                Sense("a number", "$a$", ("two-sum",)),
+                Sense("a point", "$a$", ("two-less",)),
+            ),
+            "c_h": "a height",
+            r"\alpha": "a share",
+            r"\mathrm{IoU}": "an overlap",
+        },
+    )
+    book = build(NOTATION, **TWO_CHAPTERS)
+    assert book.warnings == ""
+    rows = [row for row in rows_of(book.page()) if row[0] != "Symbol"]
+    assert rows == [
+        [r"\(a\)", "a number Two (1) , One (1) a point Two (2)"],
+        [r"\(b\)", "a thing One (1)"],
+        [r"\(c\)", "a thing One (2)"],
+        [r"\(c_{h}\)", "a height Two (1)"],
+        [r"\(d\)", r"another, \(d &gt; 0\) One (2)"],
+        [r"\(\alpha\)", "a share Two (2)"],
+        [r"\(\mathrm{IoU}\)", "an overlap Two (2)"],
+    ]
+    assert 'href="part/two.html#equation-two-less"' in book.page()
+    assert "mathjax/tex-chtml.js" in book.page()
+
+
+def test_symbols_of_no_chapter_are_a_warning(build: Build, symbols: Callable[..., None]) -> None:
+    symbols(three={"a": "a number"})
+    assert "symbols of three: expected a chapter of this name" in build(NOTATION).warnings
+
+
+def test_a_notation_of_no_kind_is_a_warning(build: Build) -> None:
+    assert (
+        "expected one of latin, greek, names, got 'cyrillic'"
+        in build("```{notation} cyrillic\n```").warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "latex"),
+    [
+        ("latin", r"a a_{n} \hat{a} A \tilde{A} b \ell \mathcal{S} x x'"),
+        ("greek", r"\alpha \delta \Delta \epsilon \varepsilon \hat{\mu} \sigma \varphi"),
+        ("names", r"\mathrm{AP} \mathrm{IoU} \mathrm{softmax}"),
+    ],
+)
+def test_symbols_are_sorted_as_in_an_alphabet(kind: str, latex: str) -> None:
+    found = [latex_symbols.parse(one) for one in latex.split()]
+    assert {course_site.kind_of(symbol) for symbol in found} == {kind}
+    places = [course_site.place_in_the_alphabet(symbol) for symbol in found]
+    assert places == sorted(set(places))
+
+
+# --- the glossary -------------------------------------------------------------------------------
+
+GLOSSARY = "```{course-glossary} terms.yml\n```\n\n{term}`kernels`"
+TERMS = """
+kernel: {zh: 卷积核, in: [one], also: [kernels], is: A grid of $n$ weights.}
+Adam: {zh: Adam, in: [one, page], is: It moves.}
+"""
+
+
+def test_the_glossary_has_each_term_under_its_letter(build: Build) -> None:
+    book = build(GLOSSARY, **{"terms.yml": TERMS})
+    assert book.warnings == ""
+    page = book.page()
+    assert re.findall(r"<h2>(\w)", page) == ["A", "K"]
+    assert '<section id="letter-A">' in page
+    adam, kernel = re.findall(r"<dt id.*?</dd>", page, re.DOTALL)
+    assert adam.startswith('<dt id="term-adam">Adam<a')  # no second name that is the same
+    assert text(adam).endswith("It moves. One , Page ")
+    assert 'lang="zh-Hans">卷积核</span>' in kernel
+    assert r"A grid of \(n\) weights. One" in text(kernel)
+    assert 'href="part/one.html"' in kernel
+    assert re.search(r'href="#term-kernel"><span[^>]*>kernels</span>', page)  # the role's
+
+
+def test_a_term_of_no_chapter_is_a_warning(build: Build) -> None:
+    terms = "kernel: {zh: 卷积核, in: [three], is: A grid.}"
+    assert (
+        "expected a chapter of this name, got three"
+        in build("```{course-glossary} terms.yml\n```", **{"terms.yml": terms}).warnings
+    )
 
 
 # --- execution times ----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from built import ROOT, SITE, notebooks, pages
+from built import ROOT, notebooks, pages
 
 pytestmark = pytest.mark.site
 
@@ -19,61 +19,71 @@ SHARED_LIMIT = 2.5 * 1024**2  # bytes below _static; most of it is MathJax, the 
 
 _RESOURCES = {"script": "src", "img": "src", "link": "href", "source": "src", "iframe": "src"}
 _RELATIONS = {"stylesheet", "icon", "preload", "modulepreload"}  # what a browser fetches
+_NEIGHBOURS = {"next", "prev", "index", "search"}  # what a link in a page's head leads to
 
 
 @dataclass
 class Page(HTMLParser):
     """What a page refers to, and what can be referred to on it."""
 
-    name: str
+    path: Path
     links: list[str] = field(default_factory=list)
     resources: list[str] = field(default_factory=list)
     anchors: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         super().__init__()
-        self.feed((SITE / self.name).read_text("utf-8"))
+        self.feed(self.path.read_text("utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {key: value or "" for key, value in attrs}
         self.anchors |= {given[key] for key in ("id", "name") if key in given}
         target = given.get(_RESOURCES.get(tag, ""))
-        fetched = tag != "link" or _RELATIONS & set(given.get("rel", "").split())
-        if target and fetched:
+        relations = set(given.get("rel", "").split())
+        if target and (tag != "link" or _RELATIONS & relations):
             self.resources.append(target)
-        if tag == "a" and "href" in given:
+        if "href" in given and (
+            tag in ("a", "area") or (tag == "link" and _NEIGHBOURS & relations)
+        ):
             self.links.append(given["href"])
 
 
 @cache
-def read(name: str) -> Page:
-    return Page(name)
+def read(path: Path) -> Page:
+    return Page(path)
 
 
-def leads_nowhere(page: str, target: str) -> bool:
-    """Whether a link inside the site names a file or an anchor that does not exist."""
+def leads_nowhere(page: Path, target: str, site: Path) -> bool:
+    """Whether a link on a page leads to no file of the site, or to no anchor on its page."""
     parts = urlsplit(target)
     if parts.scheme in ("http", "https", "mailto", "data"):
         return False
-    path = (SITE / page).parent / unquote(parts.path) if parts.path else SITE / page
+    if parts.scheme or parts.netloc or parts.path.startswith("/"):
+        return True  # a copy of the site must work from any folder
+    path = (page.parent / unquote(parts.path)).resolve() if parts.path else page.resolve()
+    if not path.is_relative_to(site.resolve()):
+        return True
     if path.is_dir():
         path /= "index.html"
-    if not path.exists():
+    if not path.is_file():
         return True
     fragment = unquote(parts.fragment)
-    if not fragment or path.suffix != ".html":
-        return False
-    return fragment not in read(path.resolve().relative_to(SITE.resolve()).as_posix()).anchors
+    return bool(fragment) and path.suffix == ".html" and fragment not in read(path).anchors
+
+
+def broken_links(page: Path, site: Path) -> list[str]:
+    """The links of a page that lead nowhere within the site."""
+    return [target for target in read(page).links if leads_nowhere(page, target, site)]
 
 
 def test_every_link_leads_somewhere(page_name: str, site: Path) -> None:
-    page = read(page_name)
-    assert [target for target in page.links if leads_nowhere(page_name, target)] == []
+    assert broken_links(site / page_name, site) == []
 
 
 def test_every_resource_is_the_sites_own(page_name: str, site: Path) -> None:
-    page = read(page_name)
-    assert [target for target in page.resources if leads_nowhere(page_name, target)] == []
+    page = read(site / page_name)
+    missing = [one for one in page.resources if leads_nowhere(site / page_name, one, site)]
+    assert missing == []
     foreign = [target for target in page.resources if urlsplit(target).scheme not in ("", "data")]
     assert foreign == []
 
@@ -98,7 +108,7 @@ def test_the_landing_picture_is_small() -> None:
 def test_a_notebook_can_be_downloaded_without_outputs(name: str, site: Path) -> None:
     page = name.removesuffix(".ipynb") + ".html"
     downloads = [
-        link for link in read(page).links if link.endswith(".ipynb") and "_sources" in link
+        link for link in read(site / page).links if link.endswith(".ipynb") and "_sources" in link
     ]
     assert downloads
     cells = json.loads((site / "_sources" / name).read_text("utf-8"))["cells"]
@@ -110,7 +120,11 @@ def test_a_notebook_can_be_downloaded_without_outputs(name: str, site: Path) -> 
 @pytest.mark.parametrize("name", notebooks())
 def test_a_notebook_opens_in_colab(name: str, site: Path) -> None:
     page = name.removesuffix(".ipynb") + ".html"
-    assert [link for link in read(page).links if "colab" in link and link.endswith(f"main/{name}")]
+    assert [
+        link
+        for link in read(site / page).links
+        if "colab" in link and link.endswith(f"main/{name}")
+    ]
 
 
 def test_the_site_carries_the_library_as_it_stands(site: Path) -> None:
@@ -134,4 +148,63 @@ def test_the_site_carries_the_student_edition(site: Path) -> None:
 
 
 def test_the_pages_were_found(site: Path) -> None:
-    assert {"book/index.html", "book/reference/formulas.html", "search.html"} <= set(pages())
+    shelf = {f"book/reference/{name}.html" for name in ("formulas", "glossary", "notation")}
+    assert shelf | {"book/index.html", "search.html"} <= set(pages())
+
+
+# --- the test of the links, on a site of two pages ------------------------------------------------
+
+SOUND = [
+    "",
+    "#",
+    "#here",
+    "#%68ere",
+    "#named",
+    "other.html",
+    "other.html#there",
+    "other.html?q=1#there",
+    "inner/",
+    "inner/#deep",
+    "inner/index.html#deep",
+    "some%20file.zip",
+    "some%20file.zip#anything",
+    "https://example.org/#nowhere",
+    "mailto:somebody@example.org",
+]
+BROKEN = [
+    "#nowhere",
+    "#Here",
+    "#in-a-comment",
+    "other.html#here",
+    "inner/#there",
+    "missing.html",
+    "missing.html#here",
+    "Other.html",
+    "inner/missing/",
+    "../outside.html",
+    "/other.html",
+    "file:///other.html",
+    "//other.html",
+]
+
+
+@pytest.fixture
+def two_pages(tmp_path: Path) -> Path:
+    site = tmp_path / "site"
+    (site / "inner").mkdir(parents=True)
+    (site / "other.html").write_text('<p id="there">')
+    (site / "inner" / "index.html").write_text('<p id="deep">')
+    (site / "some file.zip").touch()
+    (tmp_path / "outside.html").touch()
+    return site
+
+
+@pytest.mark.parametrize(
+    "tag", ["<a href='{}'>", "<area href='{}'>", "<link rel='next' href='{}'>"]
+)
+def test_broken_links_and_anchors_are_found(tag: str, two_pages: Path) -> None:
+    page = two_pages / "page.html"
+    body = "<p id='here'><a name='named'><!-- <p id='in-a-comment'> -->"
+    page.write_text(body + "".join(tag.format(target) for target in [*SOUND, *BROKEN]))
+    assert read(page).links == [*SOUND, *BROKEN]
+    assert broken_links(page, two_pages) == BROKEN

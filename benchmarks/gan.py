@@ -1,0 +1,138 @@
+"""What the chapter `gan` times: an epoch of `fit_gan`, and measures that others have too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+
+from benchmarks.core import FORWARD, Case
+from course_lib import gan
+
+# --- an epoch -----------------------------------------------------------------------------------
+
+_SCANS, _BATCH = 1797, 64
+
+
+def _players(
+    device: torch.device,
+) -> tuple[gan.Generator, gan.Discriminator, list[torch.optim.Adam]]:
+    """The chapter's generator and discriminator with their optimisers, the same each time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pair = gan.Generator().to(device), gan.Discriminator().to(device)
+    # With a larger eps than usual, rounding does not decide which way a small weight goes.
+    adam = [
+        torch.optim.Adam(player.parameters(), 1e-3, (0.5, 0.99), 1e-3, fused=True)
+        for player in pair
+    ]
+    return *pair, adam
+
+
+def _weights(*players: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for player in players for p in player.parameters()])
+
+
+def _by_fit_gan(scans: Tensor) -> Tensor:
+    generator, discriminator, adam = _players(scans.device)
+    gan.fit_gan(
+        generator, discriminator, scans, generator_optimizer=adam[0],
+        discriminator_optimizer=adam[1], epochs=1, batch_size=_BATCH, device=scans.device,
+        progress=False,
+    )  # fmt: skip
+    return _weights(generator, discriminator)
+
+
+def _naively(scans: Tensor) -> Tensor:
+    """The loop of most tutorials: the same noise goes through the generator once for each turn."""
+    generator, discriminator, adam = _players(scans.device)
+    chance = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(scans), generator=chance).to(scans.device)
+    bce = F.binary_cross_entropy_with_logits
+    for batch in order[: len(scans) // _BATCH * _BATCH].split(_BATCH):
+        real = scans[batch]
+        noise = torch.randn(_BATCH, 32, generator=chance).to(scans.device)
+        ones, zeros = torch.ones(_BATCH, device=scans.device), torch.zeros_like(real[:, 0, 0, 0])
+        adam[1].zero_grad()
+        on_real = bce(discriminator(real), ones)
+        on_real.backward()
+        on_fake = bce(discriminator(generator(noise).detach()), zeros)
+        on_fake.backward()
+        adam[1].step()
+        adam[0].zero_grad()
+        verdict = bce(discriminator(generator(noise)), ones)
+        verdict.backward()
+        adam[0].step()
+    return _weights(generator, discriminator)
+
+
+# --- measures and normalisation -----------------------------------------------------------------
+
+
+def _frechet_by_root(features1: Tensor, features2: Tensor) -> Tensor:
+    """As the reference implementation of the FID computes it."""
+    from scipy.linalg import sqrtm
+
+    (mean1, cov1), (mean2, cov2) = (
+        (features.double().mean(0), features.double().T.cov())
+        for features in (features1, features2)
+    )
+    root = torch.as_tensor(sqrtm((cov1 @ cov2).cpu().numpy()).real, device=cov1.device)
+    return (mean1 - mean2).square().sum() + torch.trace(cov1 + cov2 - 2 * root)
+
+
+def _normal(*shapes: tuple[int, ...]) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
+    return lambda generator: tuple(torch.randn(shape, generator=generator) for shape in shapes)
+
+
+def _frechet(count: int, width: int) -> Case:
+    return Case(
+        "frechet_distance",
+        f"{count} × {width}, scipy",
+        gan.frechet_distance,
+        _frechet_by_root,
+        _normal((count, width), (count, width)),
+        directions=(FORWARD,),
+    )
+
+
+def _spectral(outputs: int, inputs: int) -> Case:
+    """Ten uses in training of one layer, whose largest singular value stands out."""
+    shape = (outputs, inputs, 4, 4)
+
+    def call(normalize: Callable[[nn.Module], nn.Module], weight: Tensor) -> Tensor:
+        layer = nn.Conv2d(inputs, outputs, 4, device=weight.device)
+        layer.weight = nn.Parameter(1 + weight.detach())
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            normalize(layer)
+        return torch.stack([layer.weight.detach() for _ in range(10)]).mean(0)
+
+    return Case(
+        "spectral_normalize",
+        "×".join(map(str, shape)),
+        lambda weight: call(gan.spectral_normalize, weight),
+        lambda weight: call(parametrizations.spectral_norm, weight),
+        _normal(shape),
+        directions=(FORWARD,),
+    )
+
+
+CASES = [
+    Case(
+        "fit_gan",
+        f"an epoch of {_SCANS} scans, made pictures computed twice",
+        _by_fit_gan,
+        _naively,
+        lambda generator: (torch.rand(_SCANS, 1, 8, 8, generator=generator),),
+        directions=(FORWARD,),
+        at_most={FORWARD: 0.8},
+    ),
+    _frechet(1000, 64),
+    _frechet(2000, 512),
+    _spectral(64, 32),
+    _spectral(512, 256),
+]
