@@ -27,8 +27,10 @@ class Listing:
 def listing(*functions: Callable[..., Any]) -> Listing:
     """Return the source of functions without their docstrings.
 
+    A line above a method says of which class it is.
+
     Args:
-        functions: functions or classes written in Python.
+        functions: functions, methods or classes written in Python.
     Raises:
         TypeError: if one of them has no Python source.
     """
@@ -41,4 +43,7 @@ def _without_docstring(function: Callable[..., Any]) -> str:
     if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
         docstring = node.body[0]
         del lines[docstring.lineno - 1 : docstring.end_lineno]
+    owner = function.__qualname__.rpartition(".")[0]
+    if owner and not owner.endswith("<locals>"):
+        lines.insert(0, f"# in class {owner}")
     return "\n".join(lines)

@@ -179,6 +179,10 @@ def test_the_chosen_pixel_is_mixed_as_it_says(book: Book):
     seen.append(painted(page))
     page.get_by_label("Alpha is").select_option("ramp")
     said = expect_mixed(page)
+    assert said["alpha"] == "0.50"  # the ramp's middle is in the middle
+    assert float(said["share"]) == pytest.approx(int(said["column"]) / 39, abs=1e-4)
+    slide(page, "Alpha", 20)
+    said = expect_mixed(page)
     share = min(max(0.2 - 0.5 + int(said["column"]) / 39, 0), 1)
     assert float(said["share"]) == pytest.approx(share, abs=1e-4)
     seen.append(painted(page))

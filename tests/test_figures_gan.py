@@ -431,6 +431,7 @@ def test_the_picture_can_be_dragged_and_the_arrows_move_the_generator(book: Book
     for _ in range(9):
         field.press("ArrowDown")
     assert number_of(page, "width") == pytest.approx(0.2)
+    assert "0.20 (the end of the slider)" in page.locator(".body").inner_text()
     box = field.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + 20)

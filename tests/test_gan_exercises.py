@@ -102,19 +102,35 @@ def _penalty_by_autograd(critic: Any, real: Tensor, made: Tensor, u: Tensor) -> 
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
 
-def _penalty_one_by_one(critic: Any, real: Tensor, made: Tensor, u: Tensor) -> float:
-    total = 0.0
+def _penalty_one_by_one(critic: Any, real: Tensor, made: Tensor, u: Tensor) -> Tensor:
+    total = torch.zeros(())
     for x, y, share in zip(real, made, u, strict=True):
         point = (y + share * (x - y)).requires_grad_()
-        critic(point[None]).backward()
-        assert point.grad is not None
-        total += (point.grad.square().sum().sqrt().item() - 1) ** 2
+        (slope,) = torch.autograd.grad(critic(point[None]), point, torch.ones(1), create_graph=True)
+        total = total + (slope.square().sum().sqrt() - 1) ** 2
     return total / len(real)
+
+
+def _penalty_as_number(critic: Any, real: Tensor, made: Tensor, u: Tensor) -> float:
+    return _penalty_by_autograd(critic, real, made, u).item()
+
+
+def _penalty_without_graph(critic: Any, real: Tensor, made: Tensor, u: Tensor) -> Tensor:
+    between = (u * real + (1 - u) * made).requires_grad_()
+    (slope,) = torch.autograd.grad(critic(between).sum(), between)
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def _penalty_by_backward(critic: Any, real: Tensor, made: Tensor, u: Tensor) -> Tensor:
+    between = (u * real + (1 - u) * made).requires_grad_()
+    critic(between).sum().backward()
+    assert between.grad is not None
+    return (between.grad.flatten(1).norm(dim=1) - 1).square().mean()
 
 
 def _penalty_of_mean(critic: Any, real: Tensor, made: Tensor, u: Tensor) -> Tensor:
     between = (u * real + (1 - u) * made).requires_grad_()
-    (slope,) = torch.autograd.grad(critic(between).mean(), between)
+    (slope,) = torch.autograd.grad(critic(between).mean(), between, create_graph=True)
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
 
@@ -159,7 +175,14 @@ RIGHT_ANSWERS: dict[str, list[Any]] = {
         [1.5625, torch.tensor(0.75), -0.5],
         (1.562, 0.75, -0.5),
     ],
-    "ex-gan-divergence": [_js_scipy, _js_entropies],
+    "ex-gan-divergence": [
+        _js_scipy,
+        _js_entropies,
+        lambda p, q: (
+            (torch.xlogy(p, p) + torch.xlogy(q, q)).sum() / 2
+            - torch.xlogy((p + q) / 2, (p + q) / 2).sum()
+        ),
+    ],
     "ex-gan-loss": [
         lambda score: -F.logsigmoid(score).mean(),
         lambda score: F.binary_cross_entropy_with_logits(score, torch.ones_like(score)),
@@ -201,14 +224,34 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
     "ex-gan-divergence": [
         (
             lambda p, q: (
-                F.kl_div(((p + q) / 2).log(), p, reduction="sum")
-                + F.kl_div(((p + q) / 2).log(), q, reduction="sum")
+                F.kl_div(((p + q) / 2).clamp(min=1e-30).log(), p, reduction="sum")
+                + F.kl_div(((p + q) / 2).clamp(min=1e-30).log(), q, reduction="sum")
             ),
             "counts one half",
         ),
+        (
+            lambda p, q: (
+                (
+                    F.kl_div(((p + q) / 2).log(), p, reduction="sum")
+                    + F.kl_div(((p + q) / 2).log(), q, reduction="sum")
+                )
+                / 2
+            ),
+            "divided by 0",
+        ),
+        (
+            lambda p, q: (
+                (
+                    torch.xlogy(p, p / ((p + q) / 2).clamp(min=1e-300)).sum()
+                    + torch.xlogy(q, q / ((p + q) / 2).clamp(min=1e-300)).sum()
+                )
+                / 2
+            ),
+            "32 bits",
+        ),
         (lambda p, q: spatial.jensenshannon(p, q), "root of the divergence"),
         (lambda p, q: (p * (p / q).log()).sum(), ""),
-        (lambda p, q: F.kl_div(q.log(), p, reduction="sum"), "misses a picture"),
+        (lambda p, q: (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(), "misses a picture"),
         (lambda p, q: 0.5 * (p - q).abs().sum(), ""),
         (lambda p, q: exercises.divergence.oracle(p, q) / len(p), "mean too many"),
         (lambda p, q: exercises.divergence.oracle(p + 1e-3, q + 1e-3), ""),
@@ -230,7 +273,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_turn_all_detached, "never moves"),
         (_turn_one_optimizer, ""),
         (lambda theta, psi, real, noise, lr: (theta, psi), ""),
-        (lambda *given: _turn_by_autograd(*given)[::-1], ""),
+        (lambda *given: _turn_by_autograd(*given)[::-1], "comes first"),
         (
             lambda theta, psi, real, noise, lr: (
                 _turn_by_autograd(theta, psi, real, noise, lr)[0],
@@ -241,6 +284,9 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
     ],
     "ex-gan-penalty": [
         (_penalty_of_mean, "gradient of the sum"),
+        (_penalty_without_graph, "create_graph=True"),
+        (_penalty_as_number, "create_graph=True"),
+        (_penalty_by_backward, "create_graph=True"),
         (_penalty_last_axis, ""),
         (
             lambda critic, real, made, u: _penalty_by_autograd(critic, made, real, u),

@@ -186,7 +186,7 @@ bug = Exercise(
     label="ex-fusion-bug",
     oracle=_blended,
     cases=_pictures,
-    hint="Equation (fusion-pyramid-blend): for which levels does it hold, and with which mask?",
+    hint="For which levels does the equation that blends level by level hold, and with which mask?",
     mistakes=(
         Mistake(
             lambda image1, image2, mask, levels: _with_masks(
@@ -381,6 +381,10 @@ gain = Exercise(
             lambda light1, light2, mask: (light2[:, mask] - light1[:, mask]).mean(1),
             "This is to be added; a gain is multiplied.",
         ),
+        Mistake(
+            lambda light1, light2, mask: _gain(light1, light2, mask)[:, None, None],
+            "The factors are right; as a tensor of shape (3,) they are asked for.",
+        ),
     ),
 )
 
@@ -426,6 +430,10 @@ burst = Exercise(
             "The first two are right. In the third, compare n frames with four.",
         ),
         Mistake(
+            (25, 12, ANY),
+            "The first is right. The second nearly: give two digits after the point.",
+        ),
+        Mistake(
             (25, ANY, ANY),
             "The first is right. For the second, see what happens to the mean squared error.",
         ),
@@ -460,6 +468,10 @@ def _naive(features: Tensor, scores: Tensor) -> Tensor:
     return (scores.exp() * features).sum(0) / scores.exp().sum(0)
 
 
+def _shifted_alike(features: Tensor, scores: Tensor) -> Tensor:
+    return _naive(features, scores - scores.max())
+
+
 def _winner(features: Tensor, scores: Tensor) -> Tensor:
     best = scores.argmax(0, keepdim=True).expand(1, *features.shape[1:])
     return features.gather(0, best)[0]
@@ -475,6 +487,11 @@ attention = Exercise(
             _naive,
             "The formula is right, but a score of 1000 is too much for its powers: softmax knows"
             " how.",
+        ),
+        Mistake(
+            _shifted_alike,
+            "The formula is right, but elsewhere 1000 less is too little for the powers: take off"
+            " the largest score at each place.",
         ),
         Mistake(
             lambda features, scores: features.mean(0),

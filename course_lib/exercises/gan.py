@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.exercises import Case, Exercise, Mistake, draw, halves
+from course_lib.exercises import Case, Exercise, Mistake, Result, _try, draw, halves
 
 Pair = tuple[Tensor, Tensor]
 
@@ -109,6 +110,16 @@ def _naive(p: Tensor, q: Tensor) -> Tensor:
     return ((p * (p / m).log()).sum() + (q * (q / m).log()).sum()) / 2
 
 
+def _unguarded(p: Tensor, q: Tensor) -> Tensor:
+    m = (p + q) / 2
+    return (torch.xlogy(p, p / m) + torch.xlogy(q, q / m)).sum() / 2
+
+
+def _clamped(p: Tensor, q: Tensor) -> Tensor:
+    m = ((p + q) / 2).clamp(min=1e-300)
+    return (torch.xlogy(p, p / m) + torch.xlogy(q, q / m)).sum() / 2
+
+
 def _to_each_other(p: Tensor, q: Tensor) -> Tensor:
     return (_plogp(p, q) + _plogp(q, p)) / 2
 
@@ -125,8 +136,12 @@ def _divergence_cases(generator: torch.Generator) -> Iterator[Case]:
         count = draw(generator, 4, 7)
         p, q = _distribution(generator, count), _distribution(generator, count)
         none = draw(generator, 0, count - 2)
-        pass  # each lacks a picture
+        p[none], q[none + 1] = 0, 0  # each lacks a picture
         yield p / p.sum(), q / q.sum()
+    neither = torch.tensor([0.75, 0.25, 0, 0]).double(), torch.tensor([0, 0.5, 0, 0.5]).double()
+    yield neither
+    p, q = neither
+    yield torch.cat([p, p]).float() / 2, torch.cat([q, q]).float() / 2
 
 
 divergence = Exercise(
@@ -137,6 +152,15 @@ divergence = Exercise(
     " A picture that one side never shows adds nothing to that side's sum.",
     mistakes=(
         Mistake(_naive, "Where p or q is 0, 0 times log 0 must count as 0; here it became NaN."),
+        Mistake(
+            _unguarded,
+            "What neither ever shows has m = 0, and 0 divided by 0 became NaN.",
+        ),
+        Mistake(
+            _clamped,
+            "Right in 64 bits; in 32 bits the small number is 0 itself, and NaN comes out: can the"
+            " sums be written without a division?",
+        ),
         Mistake(
             _to_each_other,
             "Each is compared with the other; both should be compared with their mean m.",
@@ -299,6 +323,10 @@ turn = Exercise(
             "The gradient that D's loss left in theta is still there, now with the other sign.",
             leak=-1.0,
         ),
+        Mistake(
+            lambda *given: _turn(*given)[::-1],
+            "Theta, the generator's number, comes first.",
+        ),
     ),
 )
 
@@ -308,7 +336,7 @@ turn = Exercise(
 
 @dataclass(frozen=True)
 class _Critic:
-    """A score whose gradient everyone can work out: w · x², summed over a picture."""
+    """A score whose gradient everyone can work out: w · x², summed over a picture; w can learn."""
 
     weight: Tensor
 
@@ -332,16 +360,45 @@ def _penalty(
     return measure(slope / len(real) if divide else slope).mean()
 
 
+def _followed(answer: Callable[..., Any]) -> Callable[..., Any]:
+    """The penalty, and its gradient with the critic's w: what the critic would learn from it."""
+
+    def both(critic: _Critic, real: Tensor, made: Tensor, share: Tensor) -> Any:
+        value = _try(answer, (critic, real, made, share))
+        if not isinstance(value, Tensor | float):
+            return value  # blank, an exception, or both already
+        slope = torch.zeros_like(critic.weight)
+        if isinstance(value, Tensor) and value.requires_grad and value.numel() == 1:
+            (found,) = torch.autograd.grad(value.sum(), critic.weight, allow_unused=True)
+            slope = slope if found is None else found
+        return torch.as_tensor(value).detach(), slope
+
+    return both
+
+
+@dataclass(frozen=True)
+class _Penalty(Exercise):
+    """Look at what the critic would learn as well."""
+
+    def __call__(self, answer: Any, seed: int | None = None) -> Result:
+        """Check an answer, and the gradient that comes out of it."""
+        return super().__call__(_followed(answer) if callable(answer) else answer, seed)
+
+
 def _measured(measure: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     return lambda critic, real, made, share: _penalty(critic, real, made, share, measure)
 
 
+_right_penalty = _followed(_penalty)
+
+
 def _penalty_cases(generator: torch.Generator) -> Iterator[Case]:
-    yield _Critic(torch.ones(1, 1, 1).double()), *_between(generator, 2, (1, 1, 1))
+    ones = torch.ones(1, 1, 1, dtype=torch.float64, requires_grad=True)
+    yield _Critic(ones), *_between(generator, 2, (1, 1, 1))
     for _ in range(5):
         shape = draw(generator, 1, 2), draw(generator, 2, 3), draw(generator, 1, 2)
         weight = torch.randint(1, 4, shape, generator=generator).double() / 2
-        yield _Critic(weight), *_between(generator, draw(generator, 2, 4), shape)
+        yield _Critic(weight.requires_grad_()), *_between(generator, draw(generator, 2, 4), shape)
 
 
 def _between(
@@ -355,54 +412,65 @@ def _between(
     return real, made, share
 
 
-penalty = Exercise(
+penalty = _Penalty(
     label="ex-gan-penalty",
-    oracle=lambda critic, real, made, share: _penalty(critic, real, made, share),
+    oracle=_right_penalty,
     cases=_penalty_cases,
     hint="The gradient has the shape of the pictures. Each picture has one gradient, so one length"
-    " and one number; their mean is the penalty.",
-    mistakes=(
-        Mistake(
-            _measured(lambda slope: (slope.norm() - 1) ** 2),
-            "This is one length for the whole batch; each picture has its own.",
-        ),
-        Mistake(
-            _measured(lambda slope: (slope.norm(dim=1) - 1) ** 2),
-            "The length runs over the channels only; a gradient has rows and columns too.",
-        ),
-        Mistake(
-            lambda critic, real, made, share: _penalty(critic, real, made, share, divide=True),
-            "This is the gradient of the mean score, so every length is divided by the number of"
-            " pictures: take the gradient of the sum.",
-        ),
-        Mistake(
-            _measured(lambda slope: slope.flatten(1).norm(dim=1) ** 2),
-            "This asks for a gradient of 0, as R1 does; here its length should be 1.",
-        ),
-        Mistake(
-            _measured(lambda slope: slope.flatten(1).norm(dim=1) - 1),
-            "Without the square, short gradients are rewarded.",
-        ),
-        Mistake(
-            _measured(lambda slope: (slope.flatten(1).norm(dim=1) - 1).clamp(min=0) ** 2),
-            "This forgives gradients that are too short; the formula does not.",
-        ),
-        Mistake(
-            _measured(lambda slope: (slope.flatten(1).square().sum(1) - 1) ** 2),
-            "This is the length squared, less 1: a root is missing.",
-        ),
-        Mistake(
-            lambda critic, real, made, share: _penalty(critic, made, real, share),
-            "Real and made are exchanged: share is the part of the real picture.",
-        ),
-        Mistake(
-            lambda critic, real, made, share: _penalty(critic, real, made, torch.ones_like(share)),
-            "The gradient is taken at the real pictures; it should be taken between the two.",
-        ),
-        Mistake(
-            lambda critic, real, made, share: _penalty(critic, real, made, share) * len(real),
-            "The sum over the pictures is returned; the mean is asked for.",
-        ),
+    " and one number; their mean is the penalty. The tensor beside it is what the critic learns"
+    " from: the gradient of the penalty with its w.",
+    mistakes=tuple(
+        Mistake(_followed(answer), hint)
+        for answer, hint in (
+            (
+                lambda critic, real, made, share: _penalty(critic, real, made, share).detach(),
+                "The number is right, but D cannot learn from it, as no gradient reaches its"
+                " weights: create_graph=True.",
+            ),
+            (
+                _measured(lambda slope: (slope.norm() - 1) ** 2),
+                "This is one length for the whole batch; each picture has its own.",
+            ),
+            (
+                _measured(lambda slope: (slope.norm(dim=1) - 1) ** 2),
+                "The length runs over the channels only; a gradient has rows and columns too.",
+            ),
+            (
+                lambda critic, real, made, share: _penalty(critic, real, made, share, divide=True),
+                "This is the gradient of the mean score, so every length is divided by the number"
+                " of pictures: take the gradient of the sum.",
+            ),
+            (
+                _measured(lambda slope: slope.flatten(1).norm(dim=1) ** 2),
+                "This asks for a gradient of 0, as R1 does; here its length should be 1.",
+            ),
+            (
+                _measured(lambda slope: slope.flatten(1).norm(dim=1) - 1),
+                "Without the square, short gradients are rewarded.",
+            ),
+            (
+                _measured(lambda slope: (slope.flatten(1).norm(dim=1) - 1).clamp(min=0) ** 2),
+                "This forgives gradients that are too short; the formula does not.",
+            ),
+            (
+                _measured(lambda slope: (slope.flatten(1).square().sum(1) - 1) ** 2),
+                "This is the length squared, less 1: a root is missing.",
+            ),
+            (
+                lambda critic, real, made, share: _penalty(critic, made, real, share),
+                "Real and made are exchanged: share is the part of the real picture.",
+            ),
+            (
+                lambda critic, real, made, share: _penalty(
+                    critic, real, made, torch.ones_like(share)
+                ),
+                "The gradient is taken at the real pictures; it should be taken between the two.",
+            ),
+            (
+                lambda critic, real, made, share: _penalty(critic, real, made, share) * len(real),
+                "The sum over the pictures is returned; the mean is asked for.",
+            ),
+        )
     ),
 )
 

@@ -70,6 +70,7 @@ function build(kit, data) {
   );
   const kind = kit.choice("Alpha is", KINDS, (value) => {
     state.kind = value;
+    if (value === "ramp") state.percent = 50; // its middle in the middle
     show();
   });
   const panels = Object.fromEntries(

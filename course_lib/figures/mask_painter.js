@@ -216,7 +216,7 @@ const PRESETS = [
   ["half", "the left half"],
   ["square", "all but a frame"],
   ["none", "nothing yet"],
-  ["own", "painted by hand"],
+  ["own", "by hand"],
 ];
 const METHODS = { cut: "cut", pyramid: "pyramid", poisson: "Poisson" };
 

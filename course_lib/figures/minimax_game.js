@@ -204,6 +204,8 @@ const core = {
 };
 
 const LONGEST = 400; // steps that the history shows
+const TURNS = 4; // in a frame of a run, if there is time for them
+const FRAME = 60; // milliseconds that a frame may compute
 
 function build(kit, data) {
   const names = Object.keys(data.sets);
@@ -224,6 +226,8 @@ function build(kit, data) {
   let seen = {};
 
   const two = (value) => decimal(value / 100, 2);
+  const wide = (value) =>
+    two(value) + (WIDTHS.includes(value / 100) ? " (the end of the slider)" : "");
   const set = kit.choice(
     "Data",
     names.map((name, at) => [String(at), name]),
@@ -241,7 +245,7 @@ function build(kit, data) {
   const mean = kit.slider("Generator's mean", { min: -400, max: 400, say: two }, (value) =>
     move({ mean: value / 100 }),
   );
-  const width = kit.slider("Generator's width", { min: 20, max: 200, say: two }, (value) =>
+  const width = kit.slider("Generator's width", { min: 20, max: 200, say: wide }, (value) =>
     move({ width: value / 100 }),
   );
   const turns = kit.slider(
@@ -350,9 +354,13 @@ function build(kit, data) {
     timer = setInterval(
       () => {
         if (!kit.host.isConnected) return pause();
-        playD();
-        playG();
-        look(false);
+        const until = performance.now() + FRAME;
+        for (let n = 0; n < TURNS && (n === 0 || performance.now() < until); n++) {
+          playD();
+          playG();
+          measure();
+        }
+        show(false);
       },
       calm.matches ? 1000 : 150,
     );
@@ -366,8 +374,8 @@ function build(kit, data) {
     look();
   }
 
-  /** Compute what is shown, remember it for the history, and show it. */
-  function look(aloud = true) {
+  /** Compute what is shown, and remember it for the history. */
+  function measure() {
     const now = game();
     const critic = state.loss === "wasserstein";
     const [byMean, byWidth] = core.gradientG(now, weights, state.mean, state.width);
@@ -383,7 +391,11 @@ function build(kit, data) {
     const last = history.at(-1);
     if (last === undefined || last[0] !== seen.reached || last[1] !== seen.most)
       history = [...history, [seen.reached, seen.most]].slice(-LONGEST);
-    show(aloud);
+  }
+
+  function look() {
+    measure();
+    show();
   }
 
   // ---- Pictures
@@ -458,7 +470,7 @@ function build(kit, data) {
     const x = (at) =>
       frame.left + (at / Math.max(history.length - 1, 20)) * (frame.right - frame.left);
     context.textAlign = "left";
-    context.fillText("turn after turn", frame.left, frame.bottom + 16);
+    context.fillText(`turn after turn: ${turn.g} of G`, frame.left, frame.bottom + 16);
     [
       [1, "quiet", [2, 4]],
       [0, "ink", []],

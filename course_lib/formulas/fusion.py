@@ -713,7 +713,6 @@ SYMBOLS: Symbols = {
         ),
     ),
     "a": (
-        Sense("how much contrast counts", "Powers $a, b, c$ say", ("fusion-weights",)),
         Sense(
             "a value of a source",
             "where $A$ has the value $a$",
@@ -725,7 +724,6 @@ SYMBOLS: Symbols = {
     "B": "the other source",
     r"\beta": "the share of the first features",
     "b": (
-        Sense("how much saturation counts", "Powers $a, b, c$ say", ("fusion-weights",)),
         Sense("a value of a picture", "that have the value $b$ of 256", ("fusion-entropy",)),
         Sense("a number of a homography", _HOMOGRAPHY, ("fusion-homography",)),
     ),
@@ -737,10 +735,7 @@ SYMBOLS: Symbols = {
         ),
         Sense("the contrast of an exposure", "*contrast* $C$", ("fusion-weights",)),
     ),
-    "c": (
-        Sense("how much exposedness counts", "Powers $a, b, c$ say", ("fusion-weights",)),
-        Sense("a number of a homography", _HOMOGRAPHY, ("fusion-homography",)),
-    ),
+    "c": "a number of a homography",
     "D": "how many steps it is to the nearest pixel outside of a picture",
     "d": (
         Sense("from stored values to light", "which we call $d$ here", ("fusion-linear",)),
@@ -870,6 +865,7 @@ SYMBOLS: Symbols = {
     ),
     "P": "a premultiplied colour",
     "p": (
+        Sense("how much contrast counts", "Powers $p, q, r$ say", ("fusion-weights",)),
         Sense(
             "a share of the places",
             "With $p_b$ the share",
@@ -879,6 +875,7 @@ SYMBOLS: Symbols = {
     ),
     "Q": "how much of the edges or the structure of the sources is kept",
     "q": (
+        Sense("how much saturation counts", "Powers $p, q, r$ say", ("fusion-weights",)),
         Sense(
             "the light in one of two pictures",
             "Let $q_p$ be the light",
@@ -891,7 +888,14 @@ SYMBOLS: Symbols = {
         ),
     ),
     "R": "the product of two Fourier transforms, of which only the phase is left",
-    "r": "the light in the other of two pictures",
+    "r": (
+        Sense("how much exposedness counts", "Powers $p, q, r$ say", ("fusion-weights",)),
+        Sense(
+            "the light in the other of two pictures",
+            "and $r_p$ in the other",
+            ("fusion-gain",),
+        ),
+    ),
     "S": (
         Sense(
             "the sharpness of a picture at a place",

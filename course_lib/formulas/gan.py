@@ -823,7 +823,10 @@ SYMBOLS: Symbols = {
         Sense("the generator's weights", "for all its numbers $\\theta$", ("gan-average",)),
     ),
     r"\bar\theta": "the average of the generator's weights",
-    "t": "time, or the share of the way between two vectors",
+    "t": (
+        Sense("time", "for every time $t$", ("gan-bilinear",)),
+        Sense("how far along the way", "by a share $t$ of the way", ("gan-slerp",)),
+    ),
     r"\mathrm{tr}": "the trace, the sum of a matrix's diagonal",
     r"\mathrm{U}": "numbers that are all equally likely",
     "u, v": "directions: what goes into a matrix is $v$, what comes out is $u$",
