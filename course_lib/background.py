@@ -220,6 +220,24 @@ def ssim(a: Tensor, b: Tensor, data_range: float = 1.0) -> Tensor:
     Raises:
         TypeError, ValueError: as `psnr`, or if a picture is smaller than the window.
     """
+    result = ssim_windows(a, b, data_range).similarity.mean(dim=(1, 2, 3))
+    return result if a.ndim == 4 else result[0]
+
+
+class SsimWindows(NamedTuple):
+    """What `ssim_windows` finds in each window, ``Tensor[N, C, H - 10, W - 10]`` each."""
+
+    similarity: Tensor
+    variance_a: Tensor
+    """rounding can make it a little negative"""
+    variance_b: Tensor
+
+
+def ssim_windows(a: Tensor, b: Tensor, data_range: float = 1.0) -> SsimWindows:
+    """Structural similarity of each window, before `ssim` takes the mean; (background-ssim).
+
+    Arguments and errors are those of `ssim`.
+    """
     _expect_windows(a, b, data_range)
     first, second = _stacked(a), _stacked(b)  # (N, C, H, W)
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
@@ -235,8 +253,7 @@ def ssim(a: Tensor, b: Tensor, data_range: float = 1.0) -> Tensor:
     cov = mean_ab - mean_a * mean_b
     above = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
     below = (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
-    result = (above / below).mean(dim=(1, 2, 3))
-    return result if a.ndim == 4 else result[0]
+    return SsimWindows(above / below, var_a, var_b)
 
 
 def _window(like: Tensor) -> Tensor:

@@ -181,6 +181,20 @@ def test_ssim_of_equal_and_of_opposite_pictures() -> None:
     assert topic.ssim(a[:0], a[:0]).shape == (0,)
 
 
+def test_the_windows_of_ssim_have_its_mean_and_the_variances_of_each_picture() -> None:
+    a, b = draw(0, 2, 3, 12, 14), draw(1, 2, 3, 12, 14)
+    windows = topic.ssim_windows(a, b)
+    assert windows.similarity.shape == (2, 3, 2, 4)
+    assert_agree(windows.similarity.mean((1, 2, 3)), topic.ssim(a, b))
+    swapped = topic.ssim_windows(b, a)
+    assert_agree(windows.variance_a, swapped.variance_b)
+    weights = torch.exp(-(torch.arange(-5, 6, dtype=DOUBLE) ** 2) / 4.5)
+    weights = torch.outer(weights, weights) / weights.sum() ** 2
+    window = a[1, 2, 1:12, 3:14]
+    expected = (weights * (window - (weights * window).sum()) ** 2).sum()
+    assert_agree(windows.variance_a[1, 2, 1, 3], expected)
+
+
 def test_ssim_of_views_and_of_single_precision() -> None:
     a, b = draw(0, 13, 12, 3).permute(2, 0, 1), draw(1, 13, 12, 3).permute(2, 0, 1)
     assert_agree(topic.ssim(a, b), skimage_ssim(a, b))
@@ -506,6 +520,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "psnr": lambda make, device: topic.psnr(make(2, 3, 4, 4), make(2, 3, 4, 4)),
     "ssim_loops": lambda make, device: topic.ssim_loops(make(11, 12), make(11, 12)),
     "ssim": lambda make, device: topic.ssim(make(2, 3, 11, 12), make(2, 3, 11, 12)),
+    "ssim_windows": lambda make, device: topic.ssim_windows(make(2, 3, 11, 12), make(2, 3, 11, 12)),
     "count_parameters": lambda make, device: topic.count_parameters(linear(device)),
     "count_multiply_adds": lambda make, device: topic.count_multiply_adds(linear(device), (1, 2)),
     "count_flops": lambda make, device: topic.count_flops(linear(device), (1, 2)),

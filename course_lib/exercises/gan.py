@@ -291,9 +291,9 @@ def _turn_cases(generator: torch.Generator) -> Iterator[Case]:
         yield theta, psi, real, noise, 0.5
 
 
-def _bad_turn(hint: str, **options: float) -> Mistake:
+def _bad_turn(hint: str, **options: Any) -> Mistake:
     def answer(theta: Tensor, psi: Tensor, real: Tensor, noise: Tensor, lr: float) -> Pair:
-        return _turn(theta, psi, real, noise, lr, **options)  # type: ignore[arg-type]
+        return _turn(theta, psi, real, noise, lr, **options)
 
     return Mistake(answer, hint)
 

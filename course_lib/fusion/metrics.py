@@ -15,9 +15,8 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from course_lib.background import luma
+from course_lib.background import luma, ssim_windows
 from course_lib.checking import (
     describe,
     expect_alike,
@@ -165,34 +164,13 @@ def fusion_ssim(image1: Tensor, image2: Tensor, fused: Tensor) -> Tensor:
         Piella and Heijmans, 2003, equation (5), with the index of Wang et al., 2004.
     """
     first, second, result = _expect_three(image1, image2, fused, 11)
-    pictures = (first, second, result)
-    squares = [picture * picture for picture in pictures]
-    maps = torch.stack([*pictures, *squares, first * result, second * result], 1)  # (N, 8, H, W)
-    means = _window_means(maps).unbind(1)
-    variances = [mean - middle**2 for mean, middle in zip(means[3:6], means[:3], strict=True)]
-    similar = []
-    for source in (0, 1):
-        product = means[source] * means[2]
-        covariance = means[6 + source] - product
-        above = (2 * product + 0.01**2) * (2 * covariance + 0.03**2)
-        below = (means[source] ** 2 + means[2] ** 2 + 0.01**2) * (
-            variances[source] + variances[2] + 0.03**2
-        )
-        similar.append(above / below)
-    spread = [variance.clamp(min=0) for variance in variances[:2]]  # rounding can make it negative
+    windows = [ssim_windows(source[:, None], result[:, None]) for source in (first, second)]
+    # rounding can make a variance negative
+    spread = [window.variance_a.clamp(min=0) for window in windows]
     both = spread[0] + spread[1]
     share = torch.where(both > 0, spread[0] / both.where(both > 0, 1), 0.5)
-    return _leave(torch.lerp(similar[1], similar[0], share).mean((1, 2)), image1)
-
-
-def _window_means(maps: Tensor) -> Tensor:
-    """Means under a Gaussian of 1.5 pixels cut to 11 × 11, where it lies inside."""
-    at = torch.arange(-5, 6, dtype=maps.dtype, device=maps.device)
-    window = torch.exp(-(at**2) / (2 * 1.5**2))
-    window, count = window / window.sum(), maps.shape[1]
-    down = window.view(1, 1, 11, 1).expand(count, -1, -1, -1)
-    across = window.view(1, 1, 1, 11).expand(count, -1, -1, -1)
-    return F.conv2d(F.conv2d(maps, down, groups=count), across, groups=count)
+    similarity = torch.lerp(windows[1].similarity, windows[0].similarity, share)
+    return _leave(similarity.mean((1, 2, 3)), image1)
 
 
 # --- helpers ------------------------------------------------------------------------------------

@@ -100,7 +100,8 @@ def fit_gan(
     Args:
         generator: maps ``Tensor[N, generator.latent]``, and conditions if there are any, to
             pictures. Both players are moved to the device, and in training mode afterwards.
-        discriminator: maps pictures, and conditions if there are any, to scores ``Tensor[N]``.
+        discriminator: maps pictures, and conditions if there are any, to scores ``Tensor[N]``. It
+            gets real and made ones in one batch, so batch normalisation would mix them.
         data: pictures, one in each row; or ``(pictures, conditions)``, such as labels or prompts
             from `tokenize`. What is made in a step gets the same conditions as its pictures.
         generator_optimizer, discriminator_optimizer: of ours or of torch.optim, each over the
