@@ -24,10 +24,10 @@ from benchmarks.core import (
     device_name,
     find_slower,
     measure,
-    measure_rates,
     threads,
 )
 from course_lib.device import available_devices
+from course_lib.scaling import measure_rates
 
 RESULTS = Path(__file__).with_name("results")
 SECONDS, SECONDS_QUICK = 2.0, 0.3

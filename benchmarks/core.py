@@ -20,7 +20,8 @@ from statistics import median, quantiles
 import torch
 from torch import Tensor
 
-from course_lib.timing import time_calls
+from course_lib.scaling import Rates
+from course_lib.timing import time_within
 
 FORWARD, BACKWARD = "forward", "with backward"
 TOLERANCE = 1e-4
@@ -49,16 +50,6 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Rates:
-    """What a device reaches with so many threads, measured in the same run."""
-
-    bytes_copied: float
-    """read and written, per second"""
-    multiply_adds: float
-    """in float32, per second"""
-
-
-@dataclass(frozen=True)
 class Result:
     """What came out for one case, on one device, with so many threads, in one direction."""
 
@@ -81,19 +72,6 @@ class Result:
         """What makes it the same measurement in another run."""
         where = f"{self.device}, {self.threads} thread{'s' * (self.threads > 1)}"
         return f"{self.operation} {self.size}, {self.direction}, {where}"
-
-
-def measure_rates(device: torch.device, budget: float) -> Rates:
-    """Time a copy that no cache holds and a large matrix product, for ``budget`` seconds."""
-    length, side = (2**27, 8192) if device.type == "cuda" else (2**24, 1024)
-    source, target = (torch.ones(length, device=device) for _ in range(2))
-    matrix = torch.ones(side, side, device=device)
-    calls = {"copy": lambda: target.copy_(source), "product": lambda: matrix @ matrix}
-    seconds = _time(calls, device, budget)
-    return Rates(
-        bytes_copied=2 * source.nbytes / median(seconds["copy"]),
-        multiply_adds=side**3 / median(seconds["product"]),
-    )
 
 
 def measure(
@@ -126,7 +104,7 @@ def measure(
     for mine, expected in zip(calls["ours"](), calls["twin"](), strict=True):
         name = f"{case.operation} {case.size}, {direction}"
         _expect_equal(name, mine, expected, case.tolerance)
-    seconds = _time(calls, device, budget)
+    seconds = time_within(calls, budget, device)
     ratios = [a / b for a, b in zip(seconds["ours"], seconds["twin"], strict=True)]
     low, middle, high = quantiles(ratios, n=4)
     least = max(bytes_moved / rates.bytes_copied, multiply_adds / rates.multiply_adds)
@@ -201,12 +179,3 @@ def _expect_equal(name: str, ours: Tensor, twin: Tensor, tolerance: float) -> No
             f"{name}: expected the twin's result to within {tolerance:.0e} of its largest number,"
             f" got an error of {error:.1e}"
         )
-
-
-def _time(
-    calls: Mapping[str, Callable[[], object]], device: torch.device, budget: float
-) -> dict[str, list[float]]:
-    """Time as many rounds as the budget allows, at least 3 and at most 200."""
-    trial = time_calls(calls, rounds=1, device=device)
-    rounds = int(budget / sum(seconds for (seconds,) in trial.values()))
-    return time_calls(calls, rounds=min(max(rounds, 3), 200), device=device)

@@ -42,6 +42,19 @@ def time_calls(
     return seconds
 
 
+def time_within(
+    calls: Mapping[str, Callable[[], Any]], budget: float, device: torch.device | None = None
+) -> dict[str, list[float]]:
+    """Time as many rounds as the budget allows, at least 3 and at most 200; see `time_calls`.
+
+    Args:
+        budget: seconds, about.
+    """
+    trial = time_calls(calls, rounds=1, device=device)
+    rounds = int(budget / sum(seconds for (seconds,) in trial.values()))
+    return time_calls(calls, rounds=min(max(rounds, 3), 200), device=device)
+
+
 def median_ratio(ours: list[float], theirs: list[float]) -> float:
     """Median over the rounds of ours / theirs, which a slow moment of the machine hardly moves."""
     return median(a / b for a, b in zip(ours, theirs, strict=True))
