@@ -1,85 +1,59 @@
-"""The functions of the chapter `scaling` and its exercises."""
+"""The package `course_lib.scaling`, and the tables of its chapter, for the tests of the house.
+
+What the functions do is tested in ``test_scaling_roofline``, ``test_scaling_precision``,
+``test_scaling_memory``, ``test_scaling_parallel``, ``test_scaling_kernels`` and
+``test_scaling_launch``; the answers to the exercises stand in ``test_scaling_exercises``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
-import pytest
-import torch
-from torch import Tensor
-
+import test_scaling_memory as memory
+import test_scaling_parallel as parallel
+import test_scaling_precision as precision
+import test_scaling_roofline as roofline
 from course_lib import scaling as topic
-from support import assert_agree
+from test_scaling_exercises import RIGHT_ANSWERS, WRONG_ANSWERS
+from tree import ROOT
 
-Dot = Callable[[Tensor, Tensor], Tensor]
+__all__ = ["CALLS", "LOOKS_AT_DATA", "RIGHT_ANSWERS", "WRONG_ANSWERS"]
 
-
-@pytest.mark.parametrize("length", [0, 1, 2, 17])
-@pytest.mark.parametrize("function", [topic.dot, topic.dot_loops])
-def test_dot_equals_its_twin(function: Dot, length: int, device: torch.device) -> None:
-    generator = torch.Generator().manual_seed(length)
-    x, y = torch.randn(2, length, generator=generator, dtype=torch.float64).to(device)
-    assert_agree(function(x, y), torch.dot(x, y))
-
-
-def test_dot_has_the_right_gradient() -> None:
-    x, y = torch.randn(2, 5, dtype=torch.float64)
-    assert torch.autograd.gradcheck(topic.dot, (x.requires_grad_(), y.requires_grad_()))
-
-
-def test_dot_refuses_vectors_of_different_lengths() -> None:
-    with pytest.raises(ValueError, match=r"tensor: expected shape \(3\), got"):
-        topic.dot(torch.zeros(3), torch.zeros(2))
-
-
-# --- for test_fake_cuda: every public function, on tensors of a given device ----------------------
-
-# The functions whose result's shape depends on the numbers in a tensor.
+CALLS = {**roofline.CALLS, **precision.CALLS, **memory.CALLS, **parallel.CALLS}
 LOOKS_AT_DATA: set[str] = set()
 
-CALLS: dict[str, Callable[..., Any]] = {
-    "dot_loops": lambda make, device: topic.dot_loops(make(3), make(3)),
-    "dot": lambda make, device: topic.dot(make(3), make(3)),
-}
+SOURCES = sorted(Path(inspect.getfile(topic)).parent.glob("*.py"))
 
 
-# --- for test_exercises: right answers written differently, and wrong ones with their hints -------
+def test_every_module_cites_equations_that_the_chapter_has() -> None:
+    named = set(re.findall(r"scaling-[a-z-]+", topic.__doc__ or ""))
+    cited = {
+        label
+        for path in SOURCES
+        for label in re.findall(r"\((scaling-[a-z-]+)\)", path.read_text("utf-8"))
+    }
+    assert cited == named
 
-RIGHT_ANSWERS: dict[str, list[Any]] = {
-    "ex-scaling-predict": [11.0, torch.tensor(11)],
-    "ex-scaling-dot": [
-        topic.dot_loops,
-        lambda x, y: sum(a * b for a, b in zip(x, y, strict=True)),
-    ],
-    "ex-scaling-bug": [lambda x, y: x @ y],
-    "ex-scaling-cosine": [lambda x, y: torch.cosine_similarity(x, y, dim=0)],
-}
 
-# An answer, and words of the hint that its writer should get; empty for the exercise's own hint.
-WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
-    "ex-scaling-predict": [
-        (21, "pair by pair"),
-        (10, "not added"),
-        (24, "not multiplied"),
-        (12, ""),
-    ],
-    "ex-scaling-dot": [
-        (lambda x, y: x * y, "added up"),
-        (lambda x, y: (x * y).mean(), "mean"),
-        (lambda x, y: x.sum() * y.sum(), "pair by pair"),
-        (lambda x, y: (x + y).sum(), ""),
-    ],
-    "ex-scaling-bug": [
-        (lambda x, y: x[1:] @ y[1:], "first pair"),
-        (lambda x, y: x[:-1] @ y[:-1], "last"),
-        (lambda x, y: x[0] * y[0], "return"),
-        (lambda x, y: x[0] * y[0] + x @ y, ""),
-    ],
-    "ex-scaling-cosine": [
-        (lambda x, y: x @ y, "lengths"),
-        (lambda x, y: x @ y / x.norm(), "`y` too"),
-        (lambda x, y: x @ y / (x @ x) / (y @ y), "square root"),
-        (lambda x, y: torch.acos(torch.cosine_similarity(x, y, dim=0)), ""),
-    ],
-}
+def test_what_is_public_is_listed() -> None:
+    public = {name for name, value in vars(topic).items() if not name.startswith("_")}
+    assert set(topic.__all__) == {
+        name for name in public if not inspect.ismodule(vars(topic)[name])
+    }
+
+
+def test_import_brings_neither_triton_nor_torchvision() -> None:
+    code = (
+        "import torch, sys; import course_lib.scaling;"
+        "print({'triton', 'torchvision', 'sympy'} & (set(sys.modules) - before))"
+    ).replace("import course_lib", "before = set(sys.modules); import course_lib")
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "set()"

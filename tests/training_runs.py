@@ -1,6 +1,7 @@
 """A training run with everything in it that a resumed one has to restore, for tests to stop.
 
-``torchrun tests/training_runs.py FOLDER KIND FAULT`` trains in several processes; see `main`.
+``torchrun tests/training_runs.py FOLDER KIND FAULT ACCUMULATE`` trains in several processes; see
+`main`.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def together(
     return model.state_dict(), history
 
 
-def main(folder: Path, kind: str, fault: str) -> None:
+def main(folder: Path, kind: str, fault: str, accumulate: str = "1") -> None:
     """What each process of ``torchrun`` does; a fault comes to the second of them, in a step."""
     rank, steps = int(os.environ["RANK"]), 0
     first_try = os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0"
@@ -171,7 +172,9 @@ def main(folder: Path, kind: str, fault: str) -> None:
             print(len(history.epochs), file=file)
 
     checkpoint = folder / "checkpoint.pt"
-    weights, history = together(checkpoint, loss, kind, checkpoint_every=2, on_epoch=note)
+    weights, history = together(
+        checkpoint, loss, kind, checkpoint_every=2, on_epoch=note, accumulate=int(accumulate)
+    )
     torch.save((weights, asdict(history)), folder / f"result of {rank}")
 
 

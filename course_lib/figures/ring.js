@@ -4,12 +4,8 @@ const core = {
   /** How many steps bring the sum of `processes` processes to all of them. */
   count: (processes) => 2 * (processes - 1),
 
-  /** Which part a process sends in a step, counted from 0: a finished one in the second half. */
-  sent(process, step, processes) {
-    const gathering = step >= processes - 1;
-    const at = gathering ? process + 1 - (step - (processes - 1)) : process - step;
-    return ((at % processes) + processes) % processes;
-  },
+  /** Which part a process sends in a step, counted from 0; in the second half it is a whole sum. */
+  sent: (process, step, processes) => (((process - step) % processes) + processes) % processes,
 
   /**
    * What each process holds after so many steps: for each part its number, and how many processes'

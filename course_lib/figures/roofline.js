@@ -41,17 +41,17 @@ const BYTES = { float32: 4, half: 2 };
 const MOST = { batch: 10, channels: 12, side: 8 }; // powers of two
 const LEAST_INTENSITY = -1.3; // the left edge, as a power of ten
 const MOST_INTENSITY = 3.7;
-const DECADES = 5.2; // of multiply-adds a second that are drawn
+const DECADES = 4; // of multiply-adds a second that are drawn
 
 function build(kit, data) {
   const machines = Object.keys(data.machines);
   const state = {
     machine: machines[0],
-    layer: "convolution",
+    layer: "linear",
     type: "float32",
     kernel: 3,
     batch: 0,
-    channels: 4,
+    channels: 8,
     side: 5,
   };
 

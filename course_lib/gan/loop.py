@@ -168,7 +168,7 @@ def fit_gan(
     ):
         while run.epoch < epochs:
             players.train()
-            for inputs, targets, examples, _ in run.batches():
+            for inputs, targets, examples, *_ in run.batches():
                 run.set_step_size()
                 penalized = penalty is not None and run.step % penalty_every == 0
                 for real, target in _turns(inputs, targets, batch_size):

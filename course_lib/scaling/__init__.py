@@ -1,7 +1,7 @@
 """Is it slow because it computes, because it waits for memory, or because it waits for somebody?
 
-Equations of the chapter `scaling`, by label: scaling-intensity, scaling-conv-intensity,
-scaling-roofline, scaling-ridge, scaling-accumulate, scaling-underflow, scaling-loss-scale,
+Equations of the chapter `scaling`, by label: scaling-intensity, scaling-roofline, scaling-ridge,
+scaling-linear, scaling-conv, scaling-loss-scale, scaling-scale-update, scaling-accumulate,
 scaling-checkpoint, scaling-best-segments, scaling-amdahl, scaling-ring, scaling-memory.
 
 `roofline` counts what an operation does and measures what a machine can; `precision` is about 16

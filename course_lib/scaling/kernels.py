@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from course_lib.checking import (
     describe,
@@ -48,11 +47,11 @@ SIDE = 32
 
 @triton.jit
 def cross_entropy_kernel(
-    scores, targets, losses, log_totals, classes, row_stride, BLOCK: tl.constexpr
+    scores, targets, losses, log_totals, classes, row_stride, block: tl.constexpr
 ):  # fmt: skip
     """Program n reads row n of the scores once, and writes its loss and its log-sum-exp."""
     n = tl.program_id(0).to(tl.int64)
-    c = tl.arange(0, BLOCK)  # a power of two; the places past the last class are left out
+    c = tl.arange(0, block)  # a power of two; the places past the last class are left out
     row = tl.load(scores + n * row_stride + c, mask=c < classes, other=-float("inf"))
     row = row.to(losses.dtype.element_ty)
     top = tl.max(row, 0)  # so that no power overflows; equation (softmax-shift)
@@ -65,11 +64,11 @@ def cross_entropy_kernel(
 
 @triton.jit
 def cross_entropy_gradient_kernel(
-    scores, targets, log_totals, factors, slopes, classes, row_stride, BLOCK: tl.constexpr
+    scores, targets, log_totals, factors, slopes, classes, row_stride, block: tl.constexpr
 ):  # fmt: skip
     """Program n writes row n of the gradient: probability less truth, (softmax-grad-scores)."""
     n = tl.program_id(0).to(tl.int64)
-    c = tl.arange(0, BLOCK)
+    c = tl.arange(0, block)
     row = tl.load(scores + n * row_stride + c, mask=c < classes, other=-float("inf"))
     probability = tl.exp(row.to(log_totals.dtype.element_ty) - tl.load(log_totals + n))
     truth = tl.load(targets + n)
@@ -88,14 +87,15 @@ class _CrossEntropy(torch.autograd.Function):
         block = triton.next_power_of_2(classes)
         if rows:
             cross_entropy_kernel[(rows,)](
-                scores, targets, losses, log_totals, classes, scores.stride(0), BLOCK=block
+                scores, targets, losses, log_totals, classes, scores.stride(0), block=block
             )
         ctx.save_for_backward(scores, targets, log_totals)
         return losses
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_losses: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("cross_entropy: expected one backward pass, got create_graph=True")
         scores, targets, log_totals = ctx.saved_tensors
         rows, classes = scores.shape
         slopes = torch.empty_like(scores, memory_format=torch.contiguous_format)
@@ -103,7 +103,7 @@ class _CrossEntropy(torch.autograd.Function):
         if rows:
             cross_entropy_gradient_kernel[(rows,)](
                 scores, targets, log_totals, grad_losses.contiguous(), slopes,
-                classes, scores.stride(0), BLOCK=block,
+                classes, scores.stride(0), block=block,
             )  # fmt: skip
         return slopes, None
 
@@ -139,13 +139,13 @@ def cross_entropy(input: Tensor, target: Tensor) -> Tensor:
 
 
 @triton.jit
-def overlap_kernel(boxes, mask, threshold, count, BLOCK: tl.constexpr):
+def overlap_kernel(boxes, mask, threshold, count, block: tl.constexpr):
     """Program (p, q) compares block p of the boxes with block q, and writes that block of pairs.
 
     Its numbers stay in registers: 8 are read for each pair of boxes at most, and one is written.
     """
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    i = tl.program_id(0) * block + tl.arange(0, block)
+    j = tl.program_id(1) * block + tl.arange(0, block)
     left = tl.load(boxes + 4 * i + 0, mask=i < count, other=0.0)[:, None]
     top = tl.load(boxes + 4 * i + 1, mask=i < count, other=0.0)[:, None]
     right = tl.load(boxes + 4 * i + 2, mask=i < count, other=0.0)[:, None]
@@ -154,7 +154,7 @@ def overlap_kernel(boxes, mask, threshold, count, BLOCK: tl.constexpr):
     y1 = tl.load(boxes + 4 * j + 1, mask=j < count, other=0.0)[None, :]
     x2 = tl.load(boxes + 4 * j + 2, mask=j < count, other=0.0)[None, :]
     y2 = tl.load(boxes + 4 * j + 3, mask=j < count, other=0.0)[None, :]
-    width = tl.minimum(right, x2) - tl.maximum(left, x1)  # (BLOCK, BLOCK)
+    width = tl.minimum(right, x2) - tl.maximum(left, x1)  # (block, block)
     height = tl.minimum(bottom, y2) - tl.maximum(top, y1)
     inter = tl.maximum(width, 0.0) * tl.maximum(height, 0.0)  # equation (boxes-iou)
     union = (right - left) * (bottom - top) + (x2 - x1) * (y2 - y1) - inter
@@ -192,7 +192,7 @@ def overlap_mask(boxes: Tensor, iou_threshold: float) -> Tensor:
     mask = torch.empty(count, count, dtype=torch.int8, device=boxes.device)
     blocks = triton.cdiv(count, SIDE)
     if count:
-        overlap_kernel[(blocks, blocks)](precise, mask, threshold, count, BLOCK=SIDE)
+        overlap_kernel[(blocks, blocks)](precise, mask, threshold, count, block=SIDE)
     return mask.view(torch.bool)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from course_lib.checking import expect_int, expect_tensor
 from course_lib.training.checkpoint import random_state, set_random_state
@@ -61,7 +60,7 @@ def recompute(function: Callable[..., Any], *inputs: Tensor) -> Any:
             the parameters in it come with ``backward()``, not with `torch.autograd.grad`.
         inputs: tensors.
     Returns:
-        what the function returns.
+        what the function returns; its gradient can't be differentiated once more.
     Raises:
         TypeError: if an input is no tensor.
     """
@@ -82,8 +81,9 @@ class _Recompute(torch.autograd.Function):
         return function(*inputs)  # inside of forward, torch keeps nothing
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("recompute: expected one backward pass, got create_graph=True")
         inputs = [x.detach().requires_grad_(x.requires_grad) for x in ctx.saved_tensors]
         now = random_state()
         set_random_state(ctx.chance)

@@ -1,6 +1,6 @@
 """Sixteen bits: what gets lost in them, and how a factor on the loss saves it.
 
-Equations: (scaling-underflow), (scaling-loss-scale).
+Equations: (scaling-loss-scale), (scaling-scale-update).
 
 Source:
     Micikevicius et al., "Mixed precision training", 2018, section 3.2.
@@ -17,7 +17,7 @@ from course_lib.checking import describe, expect_int, expect_number, expect_tens
 
 
 def smallest_number(dtype: torch.dtype) -> float:
-    """The smallest positive number of a floating dtype; equation (scaling-underflow).
+    """The smallest positive number of a floating dtype.
 
     What is less than half of it becomes 0. Numbers below ``torch.finfo(dtype).tiny``, the smallest
     one with all its digits, are subnormal: they lose a digit with every halving.
@@ -52,8 +52,8 @@ class LossScaler:
         backoff_factor: float = 0.5,
         growth_interval: int = 2000,
     ) -> None:
-        self._scale = float(expect_number("init_scale", init_scale, minimum=0))
-        self._growth_factor = expect_number("growth_factor", growth_factor, minimum=1)
+        self._scale = _expect_above("init_scale", init_scale, 0)
+        self._growth_factor = _expect_above("growth_factor", growth_factor, 1)
         self._backoff_factor = expect_number("backoff_factor", backoff_factor, minimum=0, below=1)
         self._growth_interval = expect_int("growth_interval", growth_interval, minimum=1)
         self._good_steps = 0  # since the factor last changed
@@ -97,7 +97,7 @@ class LossScaler:
             optimizer.step()
 
     def update(self) -> None:
-        """Make the factor smaller after an overflow, and larger after a long time without."""
+        """Adapt the factor, once all optimisers had their step; equation (scaling-scale-update)."""
         if not self._finite:
             raise RuntimeError("update: expected a call of step before it, got none")
         if not all(self._finite.values()):
@@ -127,3 +127,9 @@ class LossScaler:
         self._backoff_factor = state_dict["backoff_factor"]
         self._growth_interval = state_dict["growth_interval"]
         self._good_steps = state_dict["_growth_tracker"]
+
+
+def _expect_above(name: str, value: float, bound: int) -> float:
+    if not expect_number(name, value) > bound:
+        raise ValueError(f"{name}: expected a number above {bound}, got {describe(value)}")
+    return float(value)

@@ -7,7 +7,8 @@ with each byte decides which one that is.
 A multiply-add is one multiplication and one addition, so two floating-point operations. Bytes are
 counted once each: what goes in is read, what comes out is written, and the cache does the rest.
 
-Equations: (scaling-intensity), (scaling-conv-intensity), (scaling-roofline), (scaling-ridge).
+Equations: (scaling-intensity), (scaling-roofline), (scaling-ridge), (scaling-linear),
+(scaling-conv).
 
 Source:
     Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for
@@ -122,7 +123,7 @@ def linear_cost(
     bias: bool = True,
     dtype: torch.dtype = torch.float32,
 ) -> Cost:
-    """Count the work of `course_lib.softmax.linear`: a matrix product, and a bias to add.
+    """Count the work of `course_lib.softmax.linear`; equation (scaling-linear).
 
     Args:
         batch: rows of the input.
@@ -152,7 +153,7 @@ def conv2d_cost(
     bias: bool = True,
     dtype: torch.dtype = torch.float32,
 ) -> Cost:
-    """Count the work of `course_lib.convolution.conv2d`; equation (scaling-conv-intensity).
+    """Count the work of `course_lib.convolution.conv2d`; equation (scaling-conv).
 
     Its multiply-adds are those of `course_lib.convolution.conv_multiply_adds`, for each image.
 

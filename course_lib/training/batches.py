@@ -24,6 +24,8 @@ class Batch(NamedTuple):
     """how many of them count"""
     factor: float
     """what `Team.part` multiplies their mean loss by"""
+    length: int
+    """examples in the whole batch, of which the other processes may have some"""
 
 
 class Batches:
@@ -141,23 +143,25 @@ class Batches:
     def _place(self, raw: Any) -> Batch:
         factor = 1.0
         if self._memory is not None:
+            length = len(raw)
             if self._team.size > 1:
-                mine, factor = self._team.part(len(raw))
+                mine, factor = self._team.part(length)
                 raw = raw[mine]
             inputs, targets = (part.index_select(0, raw) for part in self._memory)
-            return Batch(inputs, targets, len(raw) if factor else 0, factor)
+            return Batch(inputs, targets, len(raw) if factor else 0, factor, length)
         try:
             inputs, targets = raw
         except (TypeError, ValueError):
             raise ValueError(
                 f"{self._name}: expected batches (inputs, targets), got {describe(raw)}"
             ) from None
+        length = len(targets)
         if self._team.size > 1 and not self._ready_made:
-            mine, factor = self._team.part(len(targets))
+            mine, factor = self._team.part(length)
             inputs, targets = inputs[mine], targets[mine]
         examples = len(targets) if factor else 0
         device = self._team.device
-        return Batch(_move(inputs, device), _move(targets, device), examples, factor)
+        return Batch(_move(inputs, device), _move(targets, device), examples, factor, length)
 
 
 def _expect_pair(name: str, data: Any) -> tuple[Tensor, Tensor]:

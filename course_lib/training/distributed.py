@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +35,13 @@ class Team(NamedTuple):
         if self.size == 1:
             return model
         return DistributedDataParallel(model)
+
+    def together(self, model: nn.Module, whole: bool = True) -> AbstractContextManager[object]:
+        """While gradients are computed: add them up over the processes if this makes them whole.
+
+        If more are to be added to them first, each process keeps its own, and nobody waits.
+        """
+        return nullcontext() if whole or self.size == 1 else model.no_sync()  # type: ignore[operator]
 
     def part(self, length: int) -> tuple[slice, float]:
         """This process's entries of a batch, and what its mean loss has to be multiplied by.

@@ -43,6 +43,7 @@ def fit(
     validation: Data | None = None,
     metrics: Mapping[str, Measure] | None = None,
     batch_size: int = 64,
+    accumulate: int = 1,
     device: torch.device | str | None = None,
     precision: str = "float32",
     schedule: Schedule | None = None,
@@ -70,6 +71,8 @@ def fit(
         validation: as ``train``; measured after each epoch, in evaluation mode.
         metrics: further means over a batch, ``metric(output, targets)``, by name.
         batch_size: examples in a batch, for tensors.
+        accumulate: batches for each step, whose gradients are added up to that of one large batch;
+            an epoch's last step may have fewer.
         device: by default `best_device`.
         precision: ``"bfloat16"`` or ``"float16"`` compute where the model allows it in 16 bits,
             and scale the loss for the latter; the weights stay as they are.
@@ -91,7 +94,7 @@ def fit(
             checkpoint is of something else.
         FloatingPointError: if the loss is not finite, with the step and what led to it.
     """
-    _expect_arguments(epochs, precision, clip_norm, patience, checkpoint_every)
+    _expect_arguments(epochs, accumulate, precision, clip_norm, patience, checkpoint_every)
     if patience is not None and validation is None:
         raise ValueError("patience: expected validation data to be patient about, got None")
     if checkpoint is None and (resume or checkpoint_every is not None):
@@ -116,7 +119,7 @@ def fit(
     parameters = [param for group in optimizer.param_groups for param in group["params"]]
     forward = team.wrap(model)
 
-    total = epochs * len(batches) or None
+    total = epochs * -(-len(batches) // accumulate) or None
     with (
         progress_bar(progress and team.rank == 0, total, run.step) as bar,
         deferred_interrupt(team.size == 1) as interrupted,
@@ -124,14 +127,19 @@ def fit(
     ):
         while run.epoch < epochs and not run.out_of(patience):
             model.train()
-            for inputs, targets, examples, factor in run.batches():
-                with autocast():
-                    output = forward(inputs)
-                    value = loss(output, targets)
-                expect_tensor("loss", value, ndim=0)
-                run.note([value, *_measured(metrics, output, targets)], examples)
-                optimizer.zero_grad()
-                scaler.scale(value if factor == 1 else value * factor).backward()
+            for group in run.groups(accumulate):
+                count = sum(batch.length for batch in group)
+                for part, (inputs, targets, examples, factor, length) in enumerate(group):
+                    with team.together(forward, whole=part == len(group) - 1):
+                        with autocast():
+                            output = forward(inputs)
+                            value = loss(output, targets)
+                        expect_tensor("loss", value, ndim=0)
+                        run.note([value, *_measured(metrics, output, targets)], examples, part)
+                        if part == 0:
+                            optimizer.zero_grad()
+                        share = factor * (length / count)
+                        scaler.scale(value if share == 1 else value * share).backward()
                 if clip_norm is not None:
                     scaler.unscale_(optimizer)
                     run.norm = clip_grad_norm_(parameters, clip_norm)
@@ -140,7 +148,7 @@ def fit(
                 scaler.update()
                 if bar.update():
                     bar.set_postfix(run.latest(), refresh=False)
-                run.end_step(interrupted())
+                run.end_step(interrupted(), len(group))
             run.end_epoch(validate, keep_best=patience is not None)
             bar.set_postfix(run.latest())
             if on_epoch is not None and team.rank == 0:
@@ -274,7 +282,7 @@ def _means(
     training, meter = model.training, Meter(["loss", *metrics], team)
     model.eval()
     with torch.no_grad():
-        for inputs, targets, examples, _ in batches.start():
+        for inputs, targets, examples, *_ in batches.start():
             with autocast():
                 output = model(inputs)
                 value = loss(output, targets)
@@ -290,12 +298,14 @@ def _autocast(precision: str, team: Team) -> Callable[[], AbstractContextManager
 
 def _expect_arguments(
     epochs: int,
+    accumulate: int,
     precision: str,
     clip_norm: float | None,
     patience: int | None,
     checkpoint_every: int | None,
 ) -> None:
     expect_int("epochs", epochs, minimum=0)
+    expect_int("accumulate", accumulate, minimum=1)
     expect_choice("precision", precision, _PRECISIONS)
     if clip_norm is not None:
         expect_number("clip_norm", clip_norm, minimum=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
@@ -162,6 +163,12 @@ class Run:
         self._set_sources(self._left)
         return rest
 
+    def groups(self, accumulate: int) -> Iterator[list[Batch]]:
+        """The epoch's batches, so many for each step; for its last step perhaps fewer."""
+        batches = self.batches()
+        while group := list(itertools.islice(batches, accumulate)):
+            yield group
+
     def set_step_size(self) -> None:
         """Give each group of parameters the step size that the schedule wants now."""
         if self.schedule is not None:
@@ -169,23 +176,26 @@ class Run:
             for group, size in zip(self.optimizer.param_groups, self.step_sizes, strict=True):
                 group["lr"] = size * factor
 
-    def note(self, numbers: list[Tensor], examples: int) -> None:
-        """Take in a step's loss and metrics before its update, and stop if the loss is no number.
+    def note(self, numbers: list[Tensor], examples: int, part: int = 0) -> None:
+        """Take in a batch's loss and metrics before the update, and stop if the loss is no number.
 
+        Args:
+            part: which batch of the step it is, from 0.
         Raises:
             FloatingPointError: on the CPU at once; on a GPU within `READ_EVERY` steps, which
                 have moved the weights by then.
         """
-        self._judge(self.meter.add(numbers, examples, Place(self.step, self.batch, self.norm)))
+        place = Place(self.step, self.batch + part, self.norm)
+        self._judge(self.meter.add(numbers, examples, place))
 
-    def end_step(self, interrupted: bool) -> None:
-        """Count a step that is done.
+    def end_step(self, interrupted: bool, batches: int = 1) -> None:
+        """Count a step that is done, and the batches that it took.
 
         Raises:
             KeyboardInterrupt: if the run was interrupted, once the checkpoint is written.
         """
         self.step += 1
-        self.batch += 1
+        self.batch += batches
         if interrupted or (self._every and self.step % self._every == 0):
             self.save()
         if interrupted:
@@ -233,8 +243,8 @@ class Run:
         *before, bad = self.meter.recent
         factor = 1.0 if self.schedule is None else self.schedule(place.step)
         norm = place.norm
-        if norm is None and place.step == self.step and self.step:  # its gradient is there still
-            norm = gradient_norm(self.optimizer)
+        if norm is None and place[:2] == (self.step, self.batch) and self.step:
+            norm = gradient_norm(self.optimizer)  # which is there still
         raise FloatingPointError(
             f"loss: expected a finite number, got {bad} in epoch {self.epoch + 1},"
             f" step {place.step + 1}, {self.train.describe(place.batch)};"
