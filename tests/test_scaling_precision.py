@@ -109,6 +109,18 @@ def test_scaler_has_torchs_defaults(device: torch.device) -> None:
     assert [step["scale"] for step in ours] == [2.0**16, 2.0**15, 2.0**15]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_scaled_loss_has_the_twins_dtype(
+    dtype: torch.dtype, shape: tuple[int, ...], device: torch.device
+) -> None:
+    loss = torch.full(shape, 2.0, dtype=dtype, device=device)
+    ours, theirs = LossScaler().scale(loss), torch.amp.GradScaler(device.type).scale(loss)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    if shape == ():
+        assert ours.item() == 2.0**17  # more than float16 can hold
+
+
 def test_scaler_goes_on_from_a_state() -> None:
     factors, cpu = [1.0, math.inf, 1.0, 1.0, 1.0], torch.device("cpu")
     first = LossScaler(64.0, growth_interval=2)

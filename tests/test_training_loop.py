@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +288,15 @@ def test_the_optimizer_steps_once_for_each_group(capsys: pytest.CaptureFixture[s
     )  # fmt: skip
     assert optimizer.steps == 6
     assert "6/6" in capsys.readouterr().err
+
+
+def test_processes_talk_once_for_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(
+        Team, "together", lambda team, model, whole: seen.append(whole) or nullcontext()
+    )
+    fit(batch_size=BATCH, accumulate=2)
+    assert seen == [False, True, False, True, True]
 
 
 @pytest.mark.parametrize("at", [2, 4, 9, 16])

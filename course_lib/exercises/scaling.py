@@ -72,6 +72,7 @@ def _ratio(
     height: int,
     width: int,
     size: int,
+    *,
     weights: float = 1,
     inputs: float = 1,
     outputs: float = 1,
@@ -111,7 +112,7 @@ reuse = Exercise(
             "These are multiply-adds for each number; how many bytes has a number?",
         ),
         Mistake(
-            lambda *given: _intensity(*given[:6], 4),
+            lambda n, c, o, k, h, w, size: _intensity(n, c, o, k, h, w, 4),
             "This is right in 32 bits only; numbers may be shorter.",
         ),
         Mistake(
@@ -303,6 +304,7 @@ def _run_scales(
     finite: list[bool],
     scale: float,
     interval: int,
+    *,
     restart_after_growth: bool = True,
     restart_after_overflow: bool = True,
     needed: int = 0,
@@ -540,7 +542,7 @@ def _ring_step(state: Tensor, step: int) -> Tensor:
 
 
 def _pass_on(
-    state: Tensor, step: int, shift: int = 1, turn: int = -1, late: int = 0, adds: str = "first"
+    state: Tensor, step: int, *, shift: int = 1, turn: int = -1, late: int = 0, adds: str = "first"
 ) -> Tensor:
     """A step; the arguments at the end are what people get wrong."""
     count = len(state)

@@ -31,6 +31,8 @@ def saved_bytes(function: Callable[..., Any], *inputs: Any) -> int:
     Args:
         function: what to call, a layer for example.
         inputs: what to call it with; an input counts if the backward pass needs it.
+    Returns:
+        bytes, on whatever device.
     """
     kept: dict[int, torch.UntypedStorage] = {}
 

@@ -64,9 +64,12 @@ class LossScaler:
         return self._scale
 
     def scale(self, outputs: Tensor) -> Tensor:
-        """Multiply the loss by the factor; by the chain rule, every gradient gets it too."""
+        """Multiply the loss by the factor; by the chain rule, every gradient gets it too.
+
+        A single number of 16 bits becomes one of 32, in which it does not overflow.
+        """
         expect_tensor("outputs", outputs, floating=True)
-        return outputs * self._scale
+        return outputs * torch.full((), self._scale, dtype=torch.float32, device=outputs.device)
 
     def unscale_(self, optimizer: Any) -> None:
         """Divide the gradients by the factor, in place, and see whether all are finite.
