@@ -27,6 +27,7 @@ OUTSIDE = {
         "background.training_memory",
         "classification.feature_maps",
         "classification.layer_table",
+        "clinic.trace_shapes",
     },
     "changes or switches a network": {
         "gan.spectral_normalize",

@@ -9,6 +9,7 @@ import subprocess
 import symtable
 import sys
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,11 +166,31 @@ class Use:
     """holds an object of this name to which it does something: ``net.eval()``, ``found[0] = 1``"""
 
 
+def simple_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements in the order of the text, with loops and branches taken apart."""
+    for statement in body:
+        if isinstance(statement, ast.For):
+            yield ast.Assign([statement.target], statement.iter, lineno=statement.lineno)
+        elif isinstance(statement, ast.If | ast.While):
+            yield ast.Expr(statement.test)
+        elif isinstance(statement, ast.With):
+            for item in statement.items:
+                targets = [item.optional_vars or ast.Name("_", ast.Store())]
+                yield ast.Assign(targets, item.context_expr, lineno=statement.lineno)
+        elif not isinstance(statement, ast.Try):
+            yield statement
+            continue
+        for part in ("body", "handlers", "orelse", "finalbody"):
+            for inner in getattr(statement, part, []):
+                held = inner.body if isinstance(inner, ast.ExceptHandler) else [inner]
+                yield from simple_statements(held)
+
+
 def use(source: str) -> Use:
     source = re.sub(r"^( *)[%!].*", r"\1pass", source, flags=re.M)  # for IPython alone
     tree = ast.parse(source)
     needs, makes, imports = set[str](), set[str](), set[str]()
-    for statement in tree.body:
+    for statement in simple_statements(tree.body):
         module = symtable.symtable(ast.unparse(statement), "cell", "exec")
         waiting = [module]
         while waiting:
@@ -238,12 +259,13 @@ def test_what_leads_to_a_cell() -> None:
         code("torch.manual_seed(0)"),
         code("def area(r):\n    x = r\n    return p * x * x"),
         code("x = 1 / 0"),
+        code("for size in [1 / 0]:\n    print(size)"),
         code("sizes = [1]"),
         code("sizes.append(2)"),
         code("found = [area(size) for size in sizes]"),
     ]
     kept = leading_to(cells, cells[-1:])
-    assert [cells.index(cell) for cell in kept] == [0, 2, 4, 5, 6]
+    assert [cells.index(cell) for cell in kept] == [0, 2, 5, 6, 7]
 
 
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
