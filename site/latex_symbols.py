@@ -24,11 +24,12 @@ _CAPITALS = (
 )  # fmt: skip
 
 SIGNS = {
-    "approx", "arctan", "arg", "binom", "cap", "ceil", "cos", "cup", "det", "exists", "exp",
-    "forall", "ge", "geq", "iint", "in", "inf", "infty", "int", "langle", "lceil", "le",
-    "leftarrow", "leq", "lfloor", "ll", "ln", "log", "max", "mid", "min", "nabla", "ne", "notin",
-    "odot", "overline", "partial", "pi", "pm", "prod", "propto", "rangle", "rceil", "rfloor",
-    "sim", "sin", "sqrt", "subset", "sum", "sup", "tan", "tanh", "times", "to", "top", "|",
+    "approx", "arccos", "arctan", "arg", "binom", "bmod", "cap", "ceil", "cos", "cup", "det",
+    "exists", "exp", "forall", "ge", "geq", "iint", "in", "inf", "infty", "int", "langle", "lceil",
+    "le", "leftarrow", "leq", "lfloor", "ll", "ln", "log", "max", "mid", "min", "nabla", "ne",
+    "notin", "odot", "oplus", "overline", "partial", "pi", "pm", "prod", "propto", "rangle",
+    "rceil", "rfloor", "sim", "sin", "sqrt", "subset", "sum", "sup", "tan", "tanh", "times", "to",
+    "top", "|",
 }  # fmt: skip
 """What says something, and the same in every chapter."""
 

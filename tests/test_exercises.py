@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from course_lib.exercises import RIGHT, TODO, WRONG, Case, Exercise, Mistake, Result
+from course_lib.exercises import (
+    RIGHT,
+    TODO,
+    WRONG,
+    Case,
+    Exercise,
+    Mistake,
+    Result,
+    Watched,
+    draw,
+)
 from support import TOPICS, own_tests
 
 SEEDS = range(5)
@@ -330,3 +340,62 @@ def test_grading_raises_when_a_point_is_lost(monkeypatch: pytest.MonkeyPatch) ->
     for lost in (..., _raises, lambda values, times: values):
         with pytest.raises(AssertionError, match="ex-double"):
             double(lost)
+
+
+# --- an exercise about what an answer does --------------------------------------------------------
+
+
+def _watch(ask: Callable[..., Any], layer: nn.Linear, rows: list[Tensor]) -> dict[str, Any]:
+    before = layer.weight.detach().clone()
+    ask(layer, rows)
+    again = ask(layer, rows)
+    return {"moved": not torch.equal(before, layer.weight), "sum": sum(again)}
+
+
+def _layers(generator: torch.Generator) -> Iterator[Case]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(draw(generator, 0, 99))
+        yield nn.Linear(2, 2), [torch.ones(2), torch.ones(2)]
+
+
+def _sums(layer: nn.Linear, rows: list[Tensor]) -> list[float]:
+    return [float(row.sum()) for row in rows]
+
+
+def _spoils(layer: nn.Linear, rows: list[Tensor]) -> list[float]:
+    with torch.no_grad():
+        layer.weight.zero_()
+    return _sums(layer, rows)
+
+
+def _grows(layer: nn.Linear, rows: list[Tensor]) -> list[float]:
+    return [float(row.mul_(2).sum()) for row in rows]
+
+
+watched = Watched(
+    "ex-watched",
+    _sums,
+    "Look again.",
+    _layers,
+    (Mistake(_spoils, "The layer is not yours."), Mistake(_grows, "Nor are the rows.")),
+    watch=_watch,
+)
+
+
+def test_what_an_answer_does_is_watched() -> None:
+    assert watched(lambda layer, rows: [row.sum().item() for row in rows])
+    for mistake in watched.mistakes:
+        assert watched(mistake.answer).hint == mistake.hint
+    assert watched(_spoils).got == "{'moved': True, 'sum': 4.0}"
+    assert watched(_grows).got == "{'moved': False, 'sum': 16.0}"
+    assert watched(_sums), "each answer gets copies of its own"
+
+
+def test_a_watched_answer_may_be_blank_strange_or_fail() -> None:
+    for blank in (..., lambda layer, rows: ..., lambda layer, rows: None):
+        assert watched(blank).verdict == TODO
+    assert watched(_raises).got.startswith("KeyError: '<missing>' (line ")
+    assert "positional argument" in watched(lambda: 1).got
+    strange = watched(lambda layer, rows: 3)
+    assert (strange.verdict, strange.hint) == (WRONG, "Look again.")
+    assert strange.got == "TypeError: 'int' object is not iterable"

@@ -24,6 +24,13 @@ CALLS = [
     for name, call in own_tests(topic).CALLS.items()
 ]
 
+WAIT_FOR_NOTHING = [
+    pytest.param(call, id=f"{topic}.{name}")
+    for topic in TOPICS
+    for name, call in own_tests(topic).CALLS.items()
+    if name not in own_tests(topic).LOOKS_AT_DATA
+]
+
 
 def check_on_fake_cuda(call: Callable[..., Any], supply_data: bool = False) -> None:
     with fake_cuda(supply_data=supply_data):
@@ -34,6 +41,18 @@ def check_on_fake_cuda(call: Callable[..., Any], supply_data: bool = False) -> N
 @pytest.mark.parametrize(("call", "looks_at_data"), CALLS)
 def test_stays_on_the_device(call: Callable[..., Any], looks_at_data: bool) -> None:
     check_on_fake_cuda(call, looks_at_data)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("call", WAIT_FOR_NOTHING if torch.cuda.is_available() else [])
+def test_does_not_wait_for_a_real_device(call: Callable[..., Any]) -> None:
+    make = partial(torch.rand, device=CUDA)
+    call(make, CUDA)  # the first call may wait for a library to load
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        call(make, CUDA)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("topic", TOPICS)

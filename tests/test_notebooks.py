@@ -336,12 +336,15 @@ def test_an_idea_has_one_name_and_four_doors() -> None:
     names = [path.stem for path in chapters()]
     assert len(set(names)) == len(names)
     for name in names:
-        module = ROOT / "course_lib" / name
-        assert module.with_suffix(".py").is_file() != (module / "__init__.py").is_file(), name
-        for door in (f"course_lib/exercises/{name}.py", f"tests/test_{name}.py"):
-            assert (ROOT / door).is_file(), f"{name}: expected {door}"
+        for door in (f"course_lib/{name}", f"course_lib/exercises/{name}"):
+            module, package = ROOT / f"{door}.py", ROOT / door / "__init__.py"
+            assert module.is_file() != package.is_file(), f"{name}: expected {door}, once"
+        tests = f"tests/test_{name}.py"
+        assert (ROOT / tests).is_file(), f"{name}: expected {tests}"
     for folder in ("exercises", "formulas", "figures"):
-        inner = {path.stem for path in (ROOT / "course_lib" / folder).glob("*.py")}
+        places = (ROOT / "course_lib" / folder).glob
+        inner = {path.stem for path in places("*.py")}
+        inner |= {path.parent.name for path in places("*/__init__.py")}
         assert inner - {"__init__", "entry"} <= set(names), folder
 
 

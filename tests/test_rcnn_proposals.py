@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib import data
-from course_lib.rcnn import proposals as topic
+from course_lib import rcnn as topic
 
 # --- windows ------------------------------------------------------------------------------------
 

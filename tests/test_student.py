@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
+import symtable
 import sys
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -150,21 +155,147 @@ def test_every_chapter_has_an_edition(path: Path) -> None:
     MetadataValidator().validate_nb(notebook)
 
 
+@dataclass(frozen=True)
+class Use:
+    """What a cell does with the names that all cells share."""
+
+    needs: frozenset[str]
+    makes: frozenset[str]
+    imports: frozenset[str]
+    changes: frozenset[str]
+    """holds an object of this name to which it does something: ``net.eval()``, ``found[0] = 1``"""
+
+
+def simple_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements in the order of the text, with loops and branches taken apart."""
+    for statement in body:
+        if isinstance(statement, ast.For):
+            yield ast.Assign([statement.target], statement.iter, lineno=statement.lineno)
+        elif isinstance(statement, ast.If | ast.While):
+            yield ast.Expr(statement.test)
+        elif isinstance(statement, ast.With):
+            for item in statement.items:
+                targets = [item.optional_vars or ast.Name("_", ast.Store())]
+                yield ast.Assign(targets, item.context_expr, lineno=statement.lineno)
+        elif not isinstance(statement, ast.Try):
+            yield statement
+            continue
+        for part in ("body", "handlers", "orelse", "finalbody"):
+            for inner in getattr(statement, part, []):
+                held = inner.body if isinstance(inner, ast.ExceptHandler) else [inner]
+                yield from simple_statements(held)
+
+
+def use(source: str) -> Use:
+    source = re.sub(r"^( *)[%!].*", r"\1pass", source, flags=re.M)  # for IPython alone
+    tree = ast.parse(source)
+    needs, makes, imports = set[str](), set[str](), set[str]()
+    for statement in simple_statements(tree.body):
+        module = symtable.symtable(ast.unparse(statement), "cell", "exec")
+        waiting = [module]
+        while waiting:
+            table = waiting.pop()
+            waiting += table.get_children()
+            needs |= {
+                one.get_name()
+                for one in table.get_symbols()
+                if one.is_referenced() and (table is module or one.is_global())
+            } - makes
+        imports |= {one.get_name() for one in module.get_symbols() if one.is_imported()}
+        makes |= imports | {one.get_name() for one in module.get_symbols() if one.is_assigned()}
+    touched: list[ast.AST] = [
+        node.value.func
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+    ]
+    touched += [node for node in ast.walk(tree) if isinstance(getattr(node, "ctx", 0), ast.Store)]
+    changes = set()
+    for node in touched:
+        while isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        if isinstance(node, ast.Name):
+            changes.add(node.id)
+    return Use(*map(frozenset, (needs, makes, imports, changes)))
+
+
+def leading_to(cells: list[NotebookNode], wanted: list[NotebookNode]) -> list[NotebookNode]:
+    """The code cells that the wanted ones need, directly or through others, and these, in order."""
+    names, kept = set[str](), list[NotebookNode]()
+    imported = {name for cell in cells for name in use(cell.source).imports}
+    for cell in reversed(cells):
+        own = use(cell.source)
+        if cell in wanted or (own.makes | (own.changes - imported)) & names:
+            kept.append(cell)
+            names = (names - (own.makes - own.needs)) | own.needs
+    return kept[::-1]
+
+
+def leanings(chapter: NotebookNode) -> list[str]:
+    """The cells that use what only a solution has made or made anew, and its name."""
+    answered_names, found = set[str](), []
+    for cell in chapter.cells:
+        if cell.cell_type != "code":
+            continue
+        tags, own = set(cell.metadata.get("tags", [])), use(cell.source)
+        if "solution" in tags:
+            answered_names |= own.makes
+        else:
+            if not tags & {"exercise", "check"}:
+                found += [f"{cell.id}: {name}" for name in sorted(own.needs & answered_names)]
+            answered_names -= own.makes
+    return found
+
+
+def test_a_chapter_that_leans_on_an_answer_is_found() -> None:
+    chapter = small_chapter()
+    assert leanings(chapter) == []
+    chapter.cells.append(code("one(3)"))
+    assert leanings(chapter) == [f"{chapter.cells[-1].id}: one"]
+
+
+def test_what_leads_to_a_cell() -> None:
+    cells = [
+        code("import torch\nfrom math import pi as p"),
+        code("torch.manual_seed(0)"),
+        code("def area(r):\n    x = r\n    return p * x * x"),
+        code("x = 1 / 0"),
+        code("for size in [1 / 0]:\n    print(size)"),
+        code("sizes = [1]"),
+        code("sizes.append(2)"),
+        code("found = [area(size) for size in sizes]"),
+    ]
+    kept = leading_to(cells, cells[-1:])
+    assert [cells.index(cell) for cell in kept] == [0, 2, 5, 6, 7]
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_no_chapter_leans_on_an_answer(path: Path) -> None:
+    assert leanings(nbformat.read(path, as_version=4)) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
-def test_every_chapter_runs_without_its_solutions_and_takes_them(
+def test_every_check_waits_for_an_answer_and_takes_the_chapters_own(
     path: Path, tmp_path: Path
 ) -> None:
     chapter = nbformat.read(path, as_version=4)
     notebook = student.student_notebook(chapter)
     checks = [cell for cell in notebook.cells if "check" in cell.metadata.get("tags", [])]
-    # At the end, so that nothing in the chapter can lean on an answer.
+    wanted = [cell for cell in notebook.cells if "exercise" in cell.metadata.get("tags", [])]
+    wanted += checks
+    # At the end, so that no other exercise can lean on an answer.
     for cell in answered(chapter).cells:
         tags = cell.metadata.get("tags", [])
         if "exercise" in tags:
-            notebook.cells.append(code(cell.source))
+            wanted.append(code(cell.source))
         elif "check" in tags:
-            notebook.cells.append(code(f"assert {cell.source}"))
+            wanted.append(code(f"assert {cell.source}"))
+        else:
+            continue
+        notebook.cells.append(wanted[-1])
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    # The whole chapter runs elsewhere; here only what the exercises need of it.
+    notebook.cells = leading_to(cells, wanted)
     run(notebook, tmp_path)
     for cell in checks:
         (output,) = cell.outputs

@@ -8,19 +8,20 @@ It never raises for a wrong answer, except while nbgrader grades, when a point i
 
 from __future__ import annotations
 
+import copy
 import html
 import inspect
 import math
 import os
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Case = tuple[Any, ...]
 
@@ -139,15 +140,19 @@ class Exercise:
             generator = torch.Generator()
             generator.manual_seed(int.from_bytes(os.urandom(4)) if seed is None else seed)
             arguments = sorted(self.cases(generator), key=_size)
-            answers = [_try(answer, case) for case in arguments]
+            answers = [self._ask(answer, case) for case in arguments]
         if all(_is_blank(a) for a in answers):
             silent = all(a is None for a in answers)
             return Result(self.label, TODO, hint=_SILENT if silent else "")
-        truths = [_try(self.oracle, case) for case in arguments]
+        truths = [self._ask(self.oracle, case) for case in arguments]
         for number, (got, truth) in enumerate(zip(answers, truths, strict=True)):
             if not _equal(got, truth, self.tolerance):
                 return self._wrong(arguments, answers, truths, number)
         return Result(self.label, RIGHT, cases=len(arguments))
+
+    def _ask(self, answer: Any, case: Case) -> Any:
+        """What an answer gives for a case, in the form in which it is compared."""
+        return _try(answer, case)
 
     def _wrong(
         self,
@@ -173,10 +178,40 @@ class Exercise:
 
     def _recognise(self, arguments: list[Case], answers: list[Any]) -> str:
         for mistake in self.mistakes:
-            theirs = [_try(mistake.answer, case) for case in arguments]
-            if all(_equal(a, b, self.tolerance) for a, b in zip(answers, theirs, strict=True)):
+            # Asked case by case: the first that differs tells that it is another mistake.
+            if all(
+                _equal(got, self._ask(mistake.answer, case), self.tolerance)
+                for got, case in zip(answers, arguments, strict=True)
+            ):
                 return mistake.hint
         return self.hint
+
+
+@dataclass(frozen=True)
+class Watched(Exercise):
+    """An exercise about what an answer does, where its result alone cannot be compared.
+
+    Args:
+        watch: called as ``watch(ask, *case)`` with the answer as ``ask`` and copies of the case,
+            layers copied too; calls the answer, as often as it likes, and returns what it saw:
+            numbers, tensors, words or a mapping of them. A blank or failing answer ends it.
+    """
+
+    watch: Callable[..., Any] = field(kw_only=True)
+
+    def _ask(self, answer: Any, case: Case) -> Any:
+        def ask(*arguments: Any) -> Any:
+            result = _call(answer, arguments)
+            if _is_blank(result) or isinstance(result, _Raised):
+                raise _NothingToSeeError(result)
+            return result
+
+        try:
+            return self.watch(ask, *map(_copy, case))
+        except _NothingToSeeError as nothing:
+            return nothing.args[0]
+        except Exception as error:  # an answer may be anything, and not do what is asked of it
+            return _Raised(f"{type(error).__name__}: {error}")
 
 
 def draw(generator: torch.Generator, low: int, high: int) -> int:
@@ -201,15 +236,33 @@ def _try(answer: Any, case: Case) -> Any:
     """Call with copies, so that an answer that writes to its arguments harms nobody else."""
     if not callable(answer):
         return answer
-    copies = [value.clone() if isinstance(value, Tensor) else value for value in case]
+    return _call(answer, [value.clone() if isinstance(value, Tensor) else value for value in case])
+
+
+def _call(answer: Callable[..., Any], arguments: Sequence[Any]) -> Any:
     try:
-        return answer(*copies)
+        return answer(*arguments)
     except NotImplementedError:
         return ...
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)[1:]  # without this function's own
         place = f" (line {frames[0].lineno} of {frames[0].name})" if frames else ""
         return _Raised(f"{type(error).__name__}: {error}", place)
+
+
+class _NothingToSeeError(Exception):
+    """Ends a `Watched` exercise's watch over an answer that is blank or failed."""
+
+
+def _copy(value: Any) -> Any:
+    """A copy that an answer may change: of a tensor, a layer, or what a tuple or list holds."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, nn.Module):
+        return copy.deepcopy(value)
+    if type(value) in (tuple, list):
+        return type(value)(map(_copy, value))
+    return value
 
 
 def _size(value: Any) -> float:
