@@ -359,7 +359,8 @@ def test_the_zip_is_the_edition_and_always_the_same(tmp_path: Path) -> None:
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert held == {f"{student.TOP}/{name}": text for name, text in student.edition().items()}
     notebooks = {path.relative_to(ROOT / "book").as_posix() for path in chapters()}
-    assert student.edition().keys() == {*notebooks, "README.md", "nbgrader_config.py"}
+    offered = {f"practice/launch/{name}" for name in ("kubernetes.yml", "slurm.sh", "train.py")}
+    assert student.edition().keys() == {*notebooks, *offered, "README.md", "nbgrader_config.py"}
     assert "@" not in student.edition()["README.md"].replace(" @ https://", "")
 
 

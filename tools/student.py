@@ -28,6 +28,7 @@ TOP = "from-formula-to-picture"
 _EXERCISE = re.compile(
     r"^(?::{3,}|`{3,})\{exercise\}.*\n(?:[ \t]*:.*\n)*?[ \t]*:label:\s*(\S+)", re.M
 )
+_DOWNLOAD = re.compile(r"\{download\}`([^`<>]+)`")
 
 
 def student_notebook(chapter: NotebookNode) -> NotebookNode:
@@ -100,12 +101,22 @@ def edition(root: Path = ROOT) -> dict[str, str]:
             raise ValueError(f"{path.relative_to(root)}: {error}") from error
         name = path.relative_to(root / "book").as_posix()
         files[name] = nbformat.writes(notebook) + "\n"
+        for download in _downloads(notebook):
+            beside = path.parent / download
+            files[beside.relative_to(root / "book").as_posix()] = beside.read_text("utf-8")
     here = address.read(root)
     readme = (TEMPLATES / "README.md.tmpl").read_text()
     readme = readme.replace("@WHEEL@", here.wheel_url).replace("@SITE@", here.site)
     files["README.md"] = readme
     files["nbgrader_config.py"] = (TEMPLATES / "nbgrader_config.py.tmpl").read_text()
     return files
+
+
+def _downloads(notebook: NotebookNode) -> Iterator[str]:
+    """The files beside a chapter that it offers to its readers."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            yield from _DOWNLOAD.findall(cell.source)
 
 
 def write_zip(path: Path, root: Path = ROOT) -> None:
