@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from benchmarks.core import FORWARD, Case
+from benchmarks.core import FORWARD, Case, normal
 from course_lib import gan
 
 # --- an epoch -----------------------------------------------------------------------------------
@@ -84,17 +84,13 @@ def _frechet_by_root(features1: Tensor, features2: Tensor) -> Tensor:
     return (mean1 - mean2).square().sum() + torch.trace(cov1 + cov2 - 2 * root)
 
 
-def _normal(*shapes: tuple[int, ...]) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
-    return lambda generator: tuple(torch.randn(shape, generator=generator) for shape in shapes)
-
-
 def _frechet(count: int, width: int) -> Case:
     return Case(
         "frechet_distance",
         f"{count} × {width}, scipy",
         gan.frechet_distance,
         _frechet_by_root,
-        _normal((count, width), (count, width)),
+        normal((count, width), (count, width)),
         directions=(FORWARD,),
     )
 
@@ -116,7 +112,7 @@ def _spectral(outputs: int, inputs: int) -> Case:
         "×".join(map(str, shape)),
         lambda weight: call(gan.spectral_normalize, weight),
         lambda weight: call(parametrizations.spectral_norm, weight),
-        _normal(shape),
+        normal(shape),
         directions=(FORWARD,),
     )
 

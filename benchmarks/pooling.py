@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.core import BACKWARD, FORWARD, Case
+from benchmarks.core import BACKWARD, FORWARD, Case, by
 from course_lib import pooling as pool
 
 Shape = tuple[int, int, int, int]
@@ -24,11 +25,21 @@ def _blurred(images: Tensor) -> Tensor:
     return F.conv2d(mirrored, bank, stride=2, groups=images.shape[1])
 
 
+def _indices(function: Callable[..., Any], images: Tensor, **options: Any) -> Tensor:
+    return function(images, return_indices=True, **options)[1]
+
+
 TWINS: dict[str, tuple[Callable[..., Any], Callable[..., Tensor]]] = {
     "max_pool2d": (pool.max_pool2d, F.max_pool2d),
     "avg_pool2d": (pool.avg_pool2d, F.avg_pool2d),
     "adaptive_avg": (pool.adaptive_avg_pool2d, F.adaptive_avg_pool2d),
     "global_avg": (pool.global_avg_pool2d, partial(F.adaptive_avg_pool2d, output_size=1)),
+    "global_max": (pool.global_max_pool2d, partial(F.adaptive_max_pool2d, output_size=1)),
+    "lp_pool2d": (pool.lp_pool2d, F.lp_pool2d),
+    "max_pool2d indices": (
+        partial(_indices, pool.max_pool2d),
+        partial(_indices, F.max_pool2d),
+    ),
     "blur_pool2d": (pool.blur_pool2d, _blurred),
 }
 
@@ -49,11 +60,31 @@ def _case(
     ours, twin = TWINS[operation]
     return Case(
         operation,
-        f"{name} on {'×'.join(map(str, shape))}{', channels last' if channels_last else ''}",
+        f"{name} on {by(shape)}{', channels last' if channels_last else ''}",
         partial(ours, **options),
         partial(twin, **options),
         inputs,
         at_most=dict(zip((FORWARD, BACKWARD), at_most, strict=False)),
+    )
+
+
+def _forward(*arguments: Any, **options: Any) -> Case:
+    return replace(_case(*arguments, **options), directions=(FORWARD,))
+
+
+def _unpooling(shape: Shape) -> Case:
+    """Back to the whole size, to the places where the maxima were found."""
+
+    def inputs(generator: torch.Generator) -> tuple[Tensor, ...]:
+        images = torch.randn(shape, generator=generator)
+        return F.max_pool2d(images, 2, return_indices=True)
+
+    return Case(
+        "max_unpool2d",
+        f"2×2 to {by(shape)}",
+        partial(pool.max_unpool2d, kernel_size=2),
+        partial(F.max_unpool2d, kernel_size=2),
+        inputs,
     )
 
 
@@ -79,6 +110,13 @@ CASES = [
     _case("avg_pool2d", "3×3 stride 2", (8, 64, 112, 112), kernel_size=3, stride=2, padding=1),
     _case("adaptive_avg", "to 7×7", (16, 64, 56, 56), output_size=7),
     _case("adaptive_avg", "to 7×7", (16, 64, 50, 50), output_size=7),
+    _case("adaptive_avg", "to 2×2", (1, 1, 8, 8), output_size=2),
     _case("global_avg", "to 1×1", (16, 512, 7, 7)),
+    _case("global_max", "to 1×1", (16, 512, 7, 7)),
+    _case("lp_pool2d", "2×2, p = 2", (1, 1, 8, 8), norm_type=2, kernel_size=2),
+    _case("lp_pool2d", "2×2, p = 2", (16, 64, 56, 56), norm_type=2, kernel_size=2),
+    _forward("max_pool2d indices", "2×2", (16, 64, 56, 56), kernel_size=2),
+    _unpooling((1, 1, 8, 8)),
+    _unpooling((16, 64, 56, 56)),
     _case("blur_pool2d", "3×3 stride 2", (16, 64, 56, 56)),
 ]
