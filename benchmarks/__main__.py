@@ -40,8 +40,8 @@ RESULTS, RECORDED = (Path(__file__).with_name(name) for name in ("results", "rec
 SECONDS, SECONDS_QUICK = 0.5, 0.05
 """what the timing of one case takes in one direction"""
 HEADING = (
-    f"{'operation':21}{'size':44}{'twin':13}{'direction':14}{'ratio':>6}{'quartiles':>14}{'rounds':>7}"
-    f"{'ours, ms':>10}{'twin, ms':>10}{'x limit':>8}{'memory':>7}  goal"
+    f"{'operation and size':65}{'twin':13}{'direction':14}{'ratio':>6}{'quartiles':>14}"
+    f"{'rounds':>7}{'ours, ms':>10}{'twin, ms':>10}{'x limit':>8}{'memory':>7}  goal"
 )
 
 
@@ -64,7 +64,7 @@ def describe(result: Result) -> str:
     if result.at_most is not None:
         goal = f"{'ok' if result.ratio <= result.at_most else 'over'} {result.at_most:.2f}"
     return (
-        f"{result.operation:21}{result.size:44}{result.library:13}{result.direction:14}"
+        f"{result.operation + ' ' + result.size:64} {result.library:13}{result.direction:14}"
         f"{result.ratio:6.2f}{low:7.2f} -{high:5.2f}{result.rounds:7}{1e3 * result.seconds:10.2f}"
         f"{1e3 * result.twin_seconds:10.2f}{result.times_limit:8.1f}"
         f"{'-' if memory is None else f'{memory:.1f}':>7}  {goal}"
@@ -109,8 +109,12 @@ def main(
     """
     parser = argparse.ArgumentParser("benchmarks", description=benchmarks.__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in their name")
-    parser.add_argument("--threads", metavar="1,2", help="of the CPU; by default one, and all")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, no slow cases")
+    parser.add_argument(
+        "--threads",
+        metavar="1,2",
+        help="of the CPU; by default one, and all, or all for a quick run",
+    )
+    parser.add_argument("--quick", action="store_true", help="few rounds, no slow cases")
     parser.add_argument("--against", type=Path, metavar="FILE", help="results of an earlier run")
     parser.add_argument("--record", action="store_true", help="for the page of the book")
     options = parser.parse_args(arguments)
@@ -120,7 +124,8 @@ def main(
     if not cases:
         parser.error(f"--only: expected a part of a case's name, got {options.only!r}")
     every = torch.get_num_threads()
-    wanted = {int(n) for n in options.threads.split(",")} if options.threads else {1, every}
+    usual = {every} if options.quick else {1, every}
+    wanted = {int(n) for n in options.threads.split(",")} if options.threads else usual
     budget = SECONDS_QUICK if options.quick else SECONDS
     earlier = _ratios(options.against) if options.against else {}
     problems: list[str] = []

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.core import FORWARD, Case, by, imported, uniform
+from benchmarks.core import FORWARD, Case, by, imported, slow, uniform
 from course_lib import background as topic
 
 Shape = tuple[int, int, int, int]
@@ -134,7 +134,7 @@ CASES = [
     _compared("psnr", LARGE, _psnr_by_metrics, "torchmetrics"),
     _compared("psnr", LARGE, _psnr_by_scikit, "scikit-image"),
     _compared("ssim", SMALL, _ssim_by_kornia, "kornia"),
-    _compared("ssim", LARGE, _ssim_by_kornia, "kornia"),
-    _compared("ssim", LARGE, _ssim_by_scikit, "scikit-image"),
+    slow(_compared("ssim", LARGE, _ssim_by_kornia, "kornia")),
+    slow(_compared("ssim", LARGE, _ssim_by_scikit, "scikit-image")),
     _case("count_flops", (1, 1, 32, 32), _flops_by_torch, "torch", ours=_flops),
 ]  # fmt: skip

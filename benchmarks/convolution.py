@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn import grad
 
-from benchmarks.core import BACKWARD, FORWARD, Case, by, imported, normal
+from benchmarks.core import BACKWARD, FORWARD, Case, by, imported, normal, slow
 from course_lib import convolution as conv
 
 Shape = tuple[int, int, int, int]
@@ -172,10 +172,10 @@ CASES = [
     *_gradients((8, 64, 28, 28), (64, 64, 3, 3)),
     _large(7, channels=8),
     _large(15, channels=8),
-    _large(31, channels=8),
-    _large(63, channels=1),  # with eight, the twin takes half a minute
+    slow(_large(31, channels=8)),
+    slow(_large(63, channels=1)),  # with eight, the twin takes half a minute
     _separable(9),
-    _separable(15),
+    slow(_separable(15)),
     _separable(15, "OpenCV"),
     _one_image("cross_correlate2d", 64, 3, "SciPy"),
     _one_image("cross_correlate2d", 512, 5, "SciPy"),

@@ -17,7 +17,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -133,6 +133,11 @@ def normal(*shapes: tuple[int, ...]) -> Callable[[torch.Generator], tuple[Tensor
 def uniform(*shapes: tuple[int, ...]) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
     """Draw numbers from 0 to 1 as a case's inputs."""
     return lambda generator: tuple(torch.rand(shape, generator=generator) for shape in shapes)
+
+
+def slow(case: Case) -> Case:
+    """Mark a case that a quick run leaves out."""
+    return replace(case, slow=True)
 
 
 def imported(module: str, name: str) -> Callable[..., Any]:

@@ -116,7 +116,7 @@ def _binary(*shape: int) -> Case:
 
     name = "binary_cross_entropy_with_logits"
     return Case(
-        "binary loss",
+        name,
         by(shape),
         partial(call, getattr(soft, name)),
         partial(call, getattr(F, name)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -105,6 +106,7 @@ def _by_lightning(images: Tensor, labels: Tensor) -> Tensor:
     """Lightning's trainer, with nothing to look at and nothing written."""
     import lightning
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     model, optimizer, order = _prepared(images)
 
     class Lit(lightning.LightningModule):
@@ -205,7 +207,7 @@ def _filled(name: str, *shape: int, **options: Any) -> Case:
         return getattr(module, name)(torch.empty_like(like), generator=generator, **options)
 
     return Case(
-        name.rstrip("_"),
+        name,
         by(shape),
         partial(call, training),
         partial(call, nn.init),
@@ -218,14 +220,15 @@ def _clip(side: int, count: int) -> Case:
     """Gradients of several matrices, clipped together; both start from a copy."""
 
     def call(function: Callable[..., Tensor], gradients: Tensor) -> Tensor:
-        parameters = [torch.empty_like(gradient) for gradient in gradients]
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient.clone()
+        copies = gradients.clone()
+        parameters = [torch.empty_like(gradient) for gradient in copies]
+        for parameter, gradient in zip(parameters, copies, strict=True):
+            parameter.grad = gradient
         function(parameters, 1.0)
-        return torch.stack([parameter.grad for parameter in parameters])
+        return copies
 
     return Case(
-        "clip_grad_norm",
+        "clip_grad_norm_",
         f"{count} of {side}×{side}",
         partial(call, training.clip_grad_norm_),
         partial(call, nn.utils.clip_grad_norm_),
