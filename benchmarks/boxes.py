@@ -145,6 +145,11 @@ def _suppression(
         at_most={FORWARD: at_most},
         on_cuda={} if on_cuda is None else {FORWARD: on_cuda},
         library="torchvision",
+        why="about fifty calls of PyTorch's operations cost more than the twin's loop over so few"
+        " boxes"
+        if count <= 1000
+        else "",
+        why_memory="it holds the overlaps of a block of boxes at a time, the twin a flag for each",
         **options,
     )
 
@@ -182,6 +187,7 @@ def _by_class(count: int, classes: int) -> Case:
         inputs,
         directions=(FORWARD,),
         library="torchvision",
+        why_memory="it holds the overlaps of a block of boxes at a time, the twin a flag for each",
     )
 
 

@@ -15,6 +15,14 @@ from benchmarks.core import BACKWARD, FORWARD, Case, by, imported, normal, slow
 from course_lib import convolution as conv
 
 Shape = tuple[int, int, int, int]
+_WHY = (
+    "every window is copied before one matrix product does the rest, and once more in the backward"
+    " pass; the twin multiplies where the numbers lie"
+)
+_WHY_DEPTHWISE = (
+    "a product of one row for each channel leaves most of the processor idle; the twin has a loop"
+    " of its own for it"
+)
 
 
 def _layer(name: str, images: Shape, weight: Shape, *at_most: float, **options: Any) -> Case:
@@ -29,6 +37,9 @@ def _layer(name: str, images: Shape, weight: Shape, *at_most: float, **options: 
         normal(images, weight),
         multiply_adds=output.numel() * torch.Size(weight[1:]).numel(),
         at_most=dict(zip((FORWARD, BACKWARD), at_most, strict=False)),
+        why=_WHY_DEPTHWISE if options.get("groups") == images[1] else _WHY,
+        why_memory="the copied windows are as often the image as a kernel has taps, and are kept"
+        " for the backward pass",
     )
 
 
@@ -81,6 +92,7 @@ def _large(kernel_size: int, channels: int) -> Case:
         normal(images, weight),
         directions=(FORWARD,),
         at_most={FORWARD: 0.30} if kernel_size == 31 else {},
+        why_memory="the spectrum of every kernel is as large as the padded image",
     )
 
 

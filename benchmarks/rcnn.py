@@ -28,6 +28,13 @@ TWINS: dict[str, tuple[Callable[..., Any], Callable[..., Tensor]]] = {
 }
 
 
+_WHY = {
+    "roi_align": "reading between the cells is one sparse matrix product, and making the matrix"
+    " takes its time too",
+    "roi_pool": "the backward pass adds up gradients at places all over the map, number by number",
+}
+
+
 def _regions(count: int, side: int, generator: torch.Generator) -> Tensor:
     """Boxes of 32 pixels up to half the image, in one image; ``Tensor[K, 5]``."""
     size = side * STRIDE
@@ -69,6 +76,10 @@ def _case(
         at_most=dict(zip((FORWARD, BACKWARD), at_most, strict=False)),
         on_cuda={} if operation == "roi_pool" or not at_most else dict.fromkeys(BOTH, 1.0),
         library="torchvision",
+        why=_WHY[operation],
+        why_memory="the sparse matrix is turned round for the backward pass"
+        if operation == "roi_align"
+        else "",
     )
 
 

@@ -88,6 +88,8 @@ def _loss(
         _labelled(shape),
         at_most={} if at_most is None else {BACKWARD: at_most},
         on_cuda=on_cuda or {},
+        why="each step, maximum, powers, sum and gradient, passes over memory by itself, which a"
+        " busy or slow memory feels more than the twin's few passes do",
     )
 
 
