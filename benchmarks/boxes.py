@@ -145,8 +145,7 @@ def _suppression(
         at_most={FORWARD: at_most},
         on_cuda={} if on_cuda is None else {FORWARD: on_cuda},
         library="torchvision",
-        why="the calls of PyTorch's operations cost more than the twin's loop over so few"
-        " boxes"
+        why="the calls of PyTorch's operations cost more than the twin's loop over so few boxes"
         if count <= 1000
         else "",
         why_memory="it holds the overlaps of a block of boxes at a time, the twin a flag for each",
