@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision import ops
+from torchvision.models.detection import _utils
 
-from benchmarks.core import BACKWARD, FORWARD, Case
+from benchmarks.core import BACKWARD, FORWARD, Case, slow
 from course_lib import boxes as bx
 
 Scored = tuple[Tensor, Tensor]
+Inputs = Callable[[torch.Generator], tuple[Tensor, ...]]
 
 
 # --- overlaps -----------------------------------------------------------------------------------
@@ -27,21 +29,68 @@ def _anywhere(count: int, generator: torch.Generator, side: float = 1000.0) -> T
     return torch.cat((corners, corners + 10 + 50 * torch.rand(count, 2, generator=generator)), 1)
 
 
+def _two(count: int) -> Inputs:
+    return lambda generator: (_anywhere(count, generator), _anywhere(count, generator))
+
+
 def _pairs(
-    operation: str,
-    name: str,
-    count: int,
-    at_most: Mapping[str, float],
-    directions: tuple[str, ...] = (FORWARD,),
+    operation: str, count: int, directions: tuple[str, ...] = (FORWARD,), **options: Any
 ) -> Case:
     return Case(
         operation,
         f"{count}×{count}",
-        getattr(bx, name),
-        getattr(ops, name),
-        lambda generator: (_anywhere(count, generator), _anywhere(count, generator)),
+        getattr(bx, operation),
+        getattr(ops, operation),
+        _two(count),
         directions=directions,
-        at_most=at_most,
+        library="torchvision",
+        **options,
+    )
+
+
+def _loss(operation: str, count: int) -> Case:
+    return Case(
+        operation,
+        f"{count}",
+        getattr(bx, operation),
+        getattr(ops, operation),
+        _two(count),
+        library="torchvision",
+    )
+
+
+# --- one box at a time --------------------------------------------------------------------------
+
+
+def _each(name: str, count: int, **options: Any) -> Case:
+    return Case(
+        name,
+        f"{count}",
+        partial(getattr(bx, name), **options),
+        partial(getattr(ops, name), **options),
+        lambda generator: (_anywhere(count, generator),),
+        directions=(FORWARD,),
+        library="torchvision",
+    )
+
+
+def _coded(name: str, count: int) -> Case:
+    """Boxes as changes of other boxes, and back."""
+    coder = _utils.BoxCoder((1.0, 1.0, 1.0, 1.0))
+
+    def inputs(generator: torch.Generator) -> tuple[Tensor, ...]:
+        changes = 0.1 * torch.randn(count, 4, generator=generator)
+        wanted = _anywhere(count, generator) if name == "encode_boxes" else changes
+        return wanted, _anywhere(count, generator)
+
+    return Case(
+        name,
+        f"{count}",
+        getattr(bx, name),
+        coder.encode_single if name == "encode_boxes" else coder.decode_single,
+        inputs,
+        directions=(FORWARD,),
+        library="torchvision",
     )
 
 
@@ -80,7 +129,11 @@ def _chain(count: int, generator: torch.Generator) -> Scored:
 
 
 def _suppression(
-    boxes: Callable[[int, torch.Generator], Scored], count: int, at_most: float
+    boxes: Callable[[int, torch.Generator], Scored],
+    count: int,
+    at_most: float,
+    on_cuda: float | None = None,
+    **options: Any,
 ) -> Case:
     return Case(
         "nms",
@@ -90,6 +143,34 @@ def _suppression(
         partial(boxes, count),
         directions=(FORWARD,),
         at_most={FORWARD: at_most},
+        on_cuda={} if on_cuda is None else {FORWARD: on_cuda},
+        library="torchvision",
+        why="the calls of PyTorch's operations cost more than the twin's loop over so few boxes"
+        if count <= 1000
+        else "",
+        why_memory="it holds the overlaps of a block of boxes at a time, the twin a flag for each",
+        **options,
+    )
+
+
+def _nms_by_opencv(boxes: Tensor, scores: Tensor) -> Tensor:
+    """It takes corner and size."""
+    import cv2
+
+    rectangles = torch.cat((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), 1).numpy()
+    suppress: Any = cv2.dnn.NMSBoxes  # typed for lists only
+    return torch.from_numpy(suppress(rectangles, scores.numpy(), 0.0, 0.5)).long()
+
+
+def _beside_opencv(count: int) -> Case:
+    return Case(
+        "nms",
+        f"{count} clustered",
+        partial(bx.nms, iou_threshold=0.5),
+        _nms_by_opencv,
+        partial(_clustered, count),
+        directions=(FORWARD,),
+        library="OpenCV",
     )
 
 
@@ -104,6 +185,8 @@ def _by_class(count: int, classes: int) -> Case:
         partial(ops.batched_nms, iou_threshold=0.5),
         inputs,
         directions=(FORWARD,),
+        library="torchvision",
+        why_memory="it holds the overlaps of a block of boxes at a time, the twin a flag for each",
     )
 
 
@@ -183,32 +266,62 @@ def _coco_scored(found: Tensor, wanted: Tensor) -> Tensor:
     return torch.from_numpy(judge.stats).to(found.device)
 
 
-def _scores(images: int, detections: int, classes: int, at_most: float) -> Case:
+def _metrics_scored(found: Tensor, wanted: Tensor) -> Tensor:
+    from torchmetrics.detection import MeanAveragePrecision
+
+    metric = MeanAveragePrecision()
+    metric.update(*_images(found, wanted))
+    return torch.stack([*metric.compute().values()][:12]).double()
+
+
+def _scores(
+    images: int, detections: int, classes: int, library: str = "pycocotools", **options: Any
+) -> Case:
     return Case(
-        "mAP",
+        "mean_average_precision",
         f"{images} images, {detections} detections, {classes} classes",
         _ours_scored,
-        _coco_scored,
+        _coco_scored if library == "pycocotools" else _metrics_scored,
         partial(_annotations, images, detections, classes, 7),
         directions=(FORWARD,),
-        at_most={FORWARD: at_most},
+        library=library,
+        **options,
     )
 
 
 CASES = [
-    _pairs("box_iou", "box_iou", 1000, {FORWARD: 0.22}, (FORWARD, BACKWARD)),
-    _pairs("box_iou", "box_iou", 10_000, {FORWARD: 0.12}),
-    _pairs("GIoU", "generalized_box_iou", 1000, {}, (FORWARD, BACKWARD)),
+    _pairs("box_iou", 10),
+    _pairs("box_iou", 1000, (FORWARD, BACKWARD), at_most={FORWARD: 0.22}),
+    slow(_pairs("box_iou", 10_000, at_most={FORWARD: 0.12}, on_cuda={FORWARD: 1.0})),
+    _pairs("generalized_box_iou", 10),
+    _pairs("generalized_box_iou", 1000, (FORWARD, BACKWARD)),
+    _pairs("distance_box_iou", 1000, (FORWARD, BACKWARD)),
+    _pairs("complete_box_iou", 1000, (FORWARD, BACKWARD)),
+    _loss("generalized_box_iou_loss", 100),
+    _loss("generalized_box_iou_loss", 100_000),
+    _loss("distance_box_iou_loss", 100_000),
+    _loss("complete_box_iou_loss", 100_000),
+    _each("box_area", 100_000),
+    _each("box_convert", 100, in_fmt="xyxy", out_fmt="cxcywh"),
+    _each("box_convert", 100_000, in_fmt="xyxy", out_fmt="cxcywh"),
+    _each("clip_boxes_to_image", 100_000, size=(600, 800)),
+    _each("remove_small_boxes", 100_000, min_size=30.0),
+    _coded("encode_boxes", 100_000),
+    _coded("decode_boxes", 100_000),
     _suppression(_clustered, 1000, 2.5),
     _suppression(_sparse, 1000, 1.5),
     _suppression(_dense, 1000, 1.5),
-    _suppression(_clustered, 10_000, 0.40),
-    _suppression(_sparse, 10_000, 0.30),
-    _suppression(_dense, 10_000, 0.20),
+    _suppression(_clustered, 10_000, 0.40, 1.0),
+    _suppression(_sparse, 10_000, 0.30, 1.0),
+    _suppression(_dense, 10_000, 0.20, 1.0),
     _suppression(_chain, 10_000, 6),
-    _suppression(_clustered, 50_000, 0.20),
-    _suppression(_sparse, 50_000, 0.10),
-    _suppression(_dense, 50_000, 0.12),
+    slow(_suppression(_clustered, 50_000, 0.20, 1.0)),
+    slow(_suppression(_sparse, 50_000, 0.10, 1.0)),
+    slow(_suppression(_dense, 50_000, 0.12, 1.0)),
+    _beside_opencv(1000),
+    _beside_opencv(10_000),
     _by_class(10_000, 20),
-    _scores(500, 100, 20, 0.08),
+    _scores(20, 20, 5),
+    slow(_scores(500, 100, 20, at_most={FORWARD: 0.08})),
+    slow(_scores(100, 50, 20, "torchmetrics", tolerance=1e-3)),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from functools import partial
 from typing import Any
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn import grad
 
-from benchmarks.core import BACKWARD, FORWARD, Case
+from benchmarks.core import BACKWARD, FORWARD, Case, by, imported, normal, slow
 from course_lib import convolution as conv
 
 Shape = tuple[int, int, int, int]
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
-
-
-def _normal(*shapes: tuple[int, ...]) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
-    return lambda generator: tuple(torch.randn(shape, generator=generator) for shape in shapes)
+_WHY = (
+    "every window is copied before one matrix product does the rest, and once more in the backward"
+    " pass; the twin multiplies where the numbers lie"
+)
+_WHY_DEPTHWISE = (
+    "a product of one row for each channel leaves most of the processor idle; the twin has a loop"
+    " of its own for it"
+)
 
 
 def _layer(name: str, images: Shape, weight: Shape, *at_most: float, **options: Any) -> Case:
@@ -31,29 +31,32 @@ def _layer(name: str, images: Shape, weight: Shape, *at_most: float, **options: 
     )
     return Case(
         "conv2d",
-        f"{name} {_by(weight)} on {_by(images)}",
+        f"{name} {by(weight)} on {by(images)}",
         partial(conv.conv2d, **options),
         partial(F.conv2d, **options),
-        _normal(images, weight),
+        normal(images, weight),
         multiply_adds=output.numel() * torch.Size(weight[1:]).numel(),
         at_most=dict(zip((FORWARD, BACKWARD), at_most, strict=False)),
+        why=_WHY_DEPTHWISE if options.get("groups") == images[1] else _WHY,
+        why_memory="the copied windows are as often the image as a kernel has taps, and are kept"
+        " for the backward pass",
     )
 
 
 def _transposed(images: Shape, weight: Shape, **options: Any) -> Case:
     return Case(
         "conv_transpose2d",
-        f"{_by(weight)} on {_by(images)}",
+        f"{by(weight)} on {by(images)}",
         partial(conv.conv_transpose2d, **options),
         partial(F.conv_transpose2d, **options),
-        _normal(images, weight),
+        normal(images, weight),
         multiply_adds=torch.Size(weight).numel() * images[0] * images[2] * images[3],
     )
 
 
 def _gradients(images: Shape, weight: Shape) -> list[Case]:
     """Time the two gradients of a layer that keeps the size, on their own."""
-    size, padding = f"{_by(weight)} on {_by(images)}", weight[-1] // 2
+    size, padding = f"{by(weight)} on {by(images)}", weight[-1] // 2
     signal = (images[0], weight[0], *images[2:])
     multiply_adds = torch.Size(weight).numel() * images[0] * images[2] * images[3]
     return [
@@ -62,7 +65,7 @@ def _gradients(images: Shape, weight: Shape) -> list[Case]:
             size,
             partial(conv.conv2d_input, images, padding=padding),
             partial(grad.conv2d_input, images, padding=padding),
-            _normal(weight, signal),
+            normal(weight, signal),
             multiply_adds,
             directions=(FORWARD,),
         ),
@@ -71,7 +74,7 @@ def _gradients(images: Shape, weight: Shape) -> list[Case]:
             size,
             lambda images, signal: conv.conv2d_weight(images, weight, signal, padding=padding),
             lambda images, signal: grad.conv2d_weight(images, weight, signal, padding=padding),
-            _normal(images, signal),
+            normal(images, signal),
             multiply_adds,
             directions=(FORWARD,),
         ),
@@ -83,17 +86,18 @@ def _large(kernel_size: int, channels: int) -> Case:
     images, weight = (1, channels, 128, 128), (channels, channels, kernel_size, kernel_size)
     return Case(
         "conv2d_fft",
-        f"{_by(weight)} on {_by(images)}",
+        f"{by(weight)} on {by(images)}",
         partial(conv.conv2d_fft, padding=kernel_size // 2),
         partial(F.conv2d, padding=kernel_size // 2),
-        _normal(images, weight),
+        normal(images, weight),
         directions=(FORWARD,),
         at_most={FORWARD: 0.30} if kernel_size == 31 else {},
+        why_memory="the spectrum of every kernel is as large as the padded image",
     )
 
 
-def _separable(taps: int) -> Case:
-    """Two passes, beside the framework's one pass with the whole kernel."""
+def _separable(taps: int, library: str = "torch") -> Case:
+    """Two passes, beside the framework's one pass with the whole kernel, or OpenCV's two."""
     images = (1, 3, 512, 512)
 
     def whole(photo: Tensor, column: Tensor, row: Tensor) -> Tensor:
@@ -102,12 +106,61 @@ def _separable(taps: int) -> Case:
 
     return Case(
         "separable_conv2d",
-        f"{taps} + {taps} taps on {_by(images)}",
+        f"{taps} + {taps} taps on {by(images)}",
         partial(conv.separable_conv2d, padding=taps // 2),
-        whole,
-        _normal(images, (taps,), (taps,)),
+        whole if library == "torch" else _separable_by_opencv,
+        normal(images, (taps,), (taps,)),
         multiply_adds=torch.Size(images).numel() * 2 * taps,
         directions=(FORWARD,),
+        library=library,
+    )
+
+
+def _separable_by_opencv(photo: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    import cv2
+
+    taps = column.numpy(), row.numpy()
+    colours = photo[0].permute(1, 2, 0).contiguous().numpy()
+    blurred = cv2.sepFilter2D(colours, -1, taps[1], taps[0], borderType=cv2.BORDER_CONSTANT)
+    return torch.from_numpy(blurred).permute(2, 0, 1)[None]
+
+
+def _one_image(operation: str, side: int, kernel_size: int, library: str) -> Case:
+    """One channel, one kernel; SciPy sums up directly too."""
+    twins = {
+        "cross_correlate2d": imported("scipy.signal", "correlate2d"),
+        "convolve2d": imported("scipy.signal", "convolve2d"),
+    }
+
+    def by_scipy(image: Tensor, kernel: Tensor) -> Tensor:
+        return torch.from_numpy(twins[operation](image.numpy(), kernel.numpy(), mode="valid"))
+
+    def by_torch(image: Tensor, kernel: Tensor) -> Tensor:
+        return F.conv2d(image[None, None], kernel[None, None])[0, 0]
+
+    return Case(
+        operation,
+        f"{kernel_size}×{kernel_size} on {side}×{side}",
+        getattr(conv, operation),
+        by_scipy if library == "SciPy" else by_torch,
+        normal((side, side), (kernel_size, kernel_size)),
+        multiply_adds=((side - kernel_size + 1) * kernel_size) ** 2,
+        directions=(FORWARD,),
+        library=library,
+    )
+
+
+def _gaussian(sigma: float) -> Case:
+    size = 2 * math.ceil(3 * sigma) + 1
+    twin = imported("kornia.filters", "get_gaussian_kernel2d")
+    return Case(
+        "gaussian_kernel",
+        f"sigma {sigma:g}",
+        lambda _: conv.gaussian_kernel(sigma),
+        lambda _: twin((size, size), (sigma, sigma))[0],
+        normal((1,)),
+        directions=(FORWARD,),
+        library="kornia",
     )
 
 
@@ -131,8 +184,15 @@ CASES = [
     *_gradients((8, 64, 28, 28), (64, 64, 3, 3)),
     _large(7, channels=8),
     _large(15, channels=8),
-    _large(31, channels=8),
-    _large(63, channels=1),  # with eight, the twin takes half a minute
+    slow(_large(31, channels=8)),
+    slow(_large(63, channels=1)),  # with eight, the twin takes half a minute
     _separable(9),
-    _separable(15),
+    slow(_separable(15)),
+    _separable(15, "OpenCV"),
+    _one_image("cross_correlate2d", 64, 3, "SciPy"),
+    _one_image("cross_correlate2d", 512, 5, "SciPy"),
+    _one_image("cross_correlate2d", 512, 5, "torch"),
+    _one_image("convolve2d", 512, 5, "SciPy"),
+    _gaussian(1),
+    _gaussian(20),
 ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
+from torch.optim import swa_utils
 
-from benchmarks.core import FORWARD, Case
+from benchmarks.core import FORWARD, Case, by, imported, normal, slow
 from course_lib import gan
 
 # --- an epoch -----------------------------------------------------------------------------------
@@ -84,17 +86,104 @@ def _frechet_by_root(features1: Tensor, features2: Tensor) -> Tensor:
     return (mean1 - mean2).square().sum() + torch.trace(cov1 + cov2 - 2 * root)
 
 
-def _normal(*shapes: tuple[int, ...]) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
-    return lambda generator: tuple(torch.randn(shape, generator=generator) for shape in shapes)
-
-
 def _frechet(count: int, width: int) -> Case:
     return Case(
         "frechet_distance",
-        f"{count} × {width}, scipy",
+        f"{count} × {width}",
         gan.frechet_distance,
         _frechet_by_root,
-        _normal((count, width), (count, width)),
+        normal((count, width), (count, width)),
+        directions=(FORWARD,),
+        library="SciPy",
+    )
+
+
+def _carried(count: int) -> Case:
+    def by_scipy(one: Tensor, two: Tensor) -> Tensor:
+        distance = imported("scipy.stats", "wasserstein_distance")(one.numpy(), two.numpy())
+        return torch.tensor(distance, dtype=one.dtype)
+
+    return Case(
+        "wasserstein_distance",
+        str(count),
+        gan.wasserstein_distance,
+        by_scipy,
+        normal((count,), (count,)),
+        directions=(FORWARD,),
+        library="SciPy",
+    )
+
+
+def _precision(count: int, width: int) -> Case:
+    """Precision and recall by search trees."""
+
+    def by_scipy(real: Tensor, fake: Tensor, k: int = 5) -> Tensor:
+        tree = imported("scipy.spatial", "KDTree")
+        trees = [tree(points.numpy()) for points in (real, fake)]
+        shares = []
+        for own, other in (trees, trees[::-1]):
+            reach = own.query(own.data, k=k + 1)[0][:, -1]
+            inside = own.query(other.data, k=len(own.data))
+            shares.append((inside[0] <= reach[inside[1]]).any(1).mean())
+        return torch.tensor(shares, dtype=real.dtype)
+
+    return Case(
+        "precision_recall_density_coverage",
+        f"{count} × {width}",
+        lambda real, fake: torch.stack(gan.precision_recall_density_coverage(real, fake)[:2]),
+        by_scipy,
+        normal((count, width), (count, width)),
+        directions=(FORWARD,),
+        library="SciPy",
+    )
+
+
+# --- losses -------------------------------------------------------------------------------------
+
+
+def _by_bce(real: Tensor, fake: Tensor) -> Tensor:
+    bce = F.binary_cross_entropy_with_logits
+    return bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))
+
+
+def _by_margin(real: Tensor, fake: Tensor) -> Tensor:
+    one, zero = torch.ones_like(real), torch.zeros_like(real)
+    apart = partial(F.margin_ranking_loss, margin=1.0)
+    return apart(real, zero, one) + apart(zero, fake, one)
+
+
+def _loss(operation: str, twin: Callable[..., Tensor], *shape: int) -> Case:
+    return Case(operation, by(shape), getattr(gan, operation), twin, normal(shape, shape))
+
+
+def _averaged(width: int) -> Case:
+    """Four steps of an average of weights, beside PyTorch's own."""
+
+    def player(weights: Tensor) -> nn.Module:
+        layer = nn.Linear(width, width, bias=False, device=weights.device)
+        layer.weight = nn.Parameter(weights.detach().clone())
+        return layer
+
+    def ours(start: Tensor, goal: Tensor) -> Tensor:
+        average, model = player(start), player(goal)
+        for _ in range(4):
+            gan.update_average(average, model, 0.9)
+        return next(average.parameters()).detach()
+
+    def twin(start: Tensor, goal: Tensor) -> Tensor:
+        keep = swa_utils.get_ema_multi_avg_fn(0.9)
+        average, model = swa_utils.AveragedModel(player(start), multi_avg_fn=keep), player(goal)
+        average.n_averaged += 1  # it would begin with a copy of what comes first
+        for _ in range(4):
+            average.update_parameters(model)
+        return next(average.parameters()).detach()
+
+    return Case(
+        "update_average",
+        f"4 steps of {width}×{width}",
+        ours,
+        twin,
+        normal((width, width), (width, width)),
         directions=(FORWARD,),
     )
 
@@ -116,7 +205,7 @@ def _spectral(outputs: int, inputs: int) -> Case:
         "×".join(map(str, shape)),
         lambda weight: call(gan.spectral_normalize, weight),
         lambda weight: call(parametrizations.spectral_norm, weight),
-        _normal(shape),
+        normal(shape),
         directions=(FORWARD,),
     )
 
@@ -132,7 +221,17 @@ CASES = [
         at_most={FORWARD: 0.8},
     ),
     _frechet(1000, 64),
-    _frechet(2000, 512),
+    slow(_frechet(2000, 512)),
+    _carried(100),
+    _carried(100_000),
+    _precision(200, 16),
+    slow(_precision(1500, 64)),
+    _loss("discriminator_loss", _by_bce, 64),
+    _loss("discriminator_loss", _by_bce, 1_000_000),
+    _loss("hinge_loss", _by_margin, 64),
+    _loss("hinge_loss", _by_margin, 1_000_000),
+    _averaged(64),
+    _averaged(1024),
     _spectral(64, 32),
-    _spectral(512, 256),
+    slow(_spectral(512, 256)),
 ]

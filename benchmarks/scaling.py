@@ -9,14 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
-from benchmarks.core import BACKWARD, FORWARD, Case
+from benchmarks.core import BACKWARD, FORWARD, Case, normal
 from course_lib import boxes, scaling, softmax
-
-
-def _normal(*shape: int) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
-    return lambda generator: (torch.randn(shape, generator=generator),)
 
 
 def _again(call: Callable[..., Tensor], inputs: Tensor) -> Tensor:
@@ -70,13 +66,23 @@ def _boxes(count: int) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
     return draw
 
 
+BLOCKS = [torch.sin, torch.exp, torch.tanh, torch.sigmoid]
+
 CASES = [
     Case(
         "recompute",
         "three steps on 1024×1024",
         partial(_again, scaling.recompute),
         partial(_again, partial(checkpoint, use_reentrant=False)),
-        _normal(1024, 1024),
+        normal((1024, 1024)),
+        directions=(BACKWARD,),
+    ),
+    Case(
+        "recompute_sequential",
+        "four steps in two parts, 1024×1024",
+        lambda x: scaling.recompute_sequential(BLOCKS, 2, x),
+        lambda x: checkpoint_sequential(BLOCKS, 2, x, use_reentrant=False),
+        normal((1024, 1024)),
         directions=(BACKWARD,),
     ),
     Case(
@@ -84,7 +90,7 @@ CASES = [
         "a step, 100×100×100",
         partial(_unscaled, lambda x: scaling.LossScaler(1024.0)),
         partial(_unscaled, lambda x: torch.amp.GradScaler(x.device.type, 1024.0)),
-        _normal(100, 100, 100),
+        normal((100, 100, 100)),
         directions=(FORWARD,),
     ),
 ]
@@ -97,8 +103,8 @@ if torch.cuda.is_available():
                 f"{rows}×{classes}",
                 _kernel_loss,
                 _loss,
-                _normal(rows, classes),
-                at_most={FORWARD: 1.0, BACKWARD: 1.0},
+                normal((rows, classes)),
+                on_cuda={FORWARD: 1.0, BACKWARD: 1.0},
             )
             for rows, classes in ((8192, 1000), (256, 50_000))
         ),
@@ -109,6 +115,6 @@ if torch.cuda.is_available():
             _mask,
             _boxes(2000),
             directions=(FORWARD,),
-            at_most={FORWARD: 1.0},
+            on_cuda={FORWARD: 1.0},
         ),
     ]

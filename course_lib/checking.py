@@ -149,3 +149,14 @@ def expect_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     if value not in choices:
         wanted = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name}: expected one of {wanted}, got {describe(value)}")
+
+
+def expect_in_range(name: str, indices: Tensor, classes: int) -> None:
+    """Raise ``IndexError`` for an index out of range, where looking does not mean waiting."""
+    if indices.device.type != "cpu" or torch.compiler.is_compiling() or indices.numel() == 0:
+        return
+    low, high = (int(index) for index in indices.aminmax())
+    if low < 0 or high >= classes:
+        raise IndexError(
+            f"{name}: expected class indices from 0 to {classes - 1}, got {low} to {high}"
+        )

@@ -26,6 +26,7 @@ from course_lib.checking import (
     describe,
     expect_alike,
     expect_choice,
+    expect_in_range,
     expect_int,
     expect_shape,
     expect_tensor,
@@ -248,7 +249,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             raise ValueError("num_classes: expected a number where there is no index, got -1")
         num_classes = int(tensor.max()) + 1
     expect_int("num_classes", num_classes, minimum=1)
-    _expect_in_range("tensor", tensor, num_classes)
+    expect_in_range("tensor", tensor, num_classes)
     return (tensor[..., None] == torch.arange(num_classes, device=tensor.device)).long()
 
 
@@ -457,7 +458,7 @@ def _looked_up(targets: Tensor, classes: int, ignore_index: int) -> tuple[Tensor
     """The classes to look up, 0 for an ignored example, and which examples are kept."""
     kept = targets != ignore_index
     indices = targets.long().where(kept, 0)
-    _expect_in_range("target", indices, classes)
+    expect_in_range("target", indices, classes)
     return indices, kept
 
 
@@ -492,17 +493,6 @@ def _expect_scores(name: str, value: Any, dim: Any) -> None:
         raise ValueError(f"dim: expected an axis of {name}, got {dim} for {describe(value)}")
     if value.shape[dim] == 0:
         raise ValueError(f"{name}: expected at least one class, got {describe(value)}")
-
-
-def _expect_in_range(name: str, indices: Tensor, classes: int) -> None:
-    """Raise ``IndexError`` for an index out of range, where looking does not mean waiting."""
-    if indices.device.type != "cpu" or torch.compiler.is_compiling() or indices.numel() == 0:
-        return
-    low, high = (int(index) for index in indices.aminmax())
-    if low < 0 or high >= classes:
-        raise IndexError(
-            f"{name}: expected class indices from 0 to {classes - 1}, got {low} to {high}"
-        )
 
 
 def _expect_loss(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> None:

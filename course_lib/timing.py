@@ -29,17 +29,8 @@ def time_calls(
         seconds of each call in each round, by name; one round's times belong together.
     """
     expect_int("rounds", rounds, minimum=1)
-    device = device or torch.device("cpu")
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            synchronize(device)
-            start = time.perf_counter()
-            call()
-            synchronize(device)
-            if turn > 0:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
+    _time_once(calls, device)
+    return _by_call([_time_once(calls, device) for _ in range(rounds)])
 
 
 def time_within(
@@ -50,11 +41,31 @@ def time_within(
     Args:
         budget: seconds, about.
     """
-    trial = time_calls(calls, rounds=1, device=device)
-    rounds = int(budget / sum(seconds for (seconds,) in trial.values()))
-    return time_calls(calls, rounds=min(max(rounds, 3), 200), device=device)
+    _time_once(calls, device)
+    end, rounds = time.perf_counter() + budget, list[dict[str, float]]()
+    while len(rounds) < 3 or (len(rounds) < 200 and time.perf_counter() < end):
+        rounds.append(_time_once(calls, device))
+    return _by_call(rounds)
 
 
 def median_ratio(ours: list[float], theirs: list[float]) -> float:
     """Median over the rounds of ours / theirs, which a slow moment of the machine hardly moves."""
     return median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def _time_once(
+    calls: Mapping[str, Callable[[], Any]], device: torch.device | None
+) -> dict[str, float]:
+    """Seconds of each call, one after the other."""
+    device, seconds = device or torch.device("cpu"), {}
+    for name, call in calls.items():
+        synchronize(device)
+        start = time.perf_counter()
+        call()
+        synchronize(device)
+        seconds[name] = time.perf_counter() - start
+    return seconds
+
+
+def _by_call(rounds: list[dict[str, float]]) -> dict[str, list[float]]:
+    return {name: [seconds[name] for seconds in rounds] for name in rounds[0]}

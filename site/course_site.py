@@ -1,8 +1,9 @@
 """What the website needs beyond Jupyter Book: pages made by the build, and nothing from elsewhere.
 
-Five directives fill pages from what the build knows: ``formula-ledger`` (every equation, its
+Six directives fill pages from what the build knows: ``formula-ledger`` (every equation, its
 implementation, and the error found now), ``notation`` (every symbol, and what it means where),
-``course-glossary`` (every term), ``execution-times`` (how long each chapter ran) and
+``course-glossary`` (every term), ``execution-times`` (how long each chapter ran),
+``benchmark-runs`` (how fast each operation is beside its twins; in `benchmark_page`) and
 ``chapter-map`` (which chapters stand, and which are planned). When the pages are written, the
 part of MathJax that they use is added, and the files that no page asks for are taken away.
 """
@@ -606,6 +607,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("course-glossary", CourseGlossary)
     app.add_directive("execution-times", ExecutionTimes)
     app.add_directive("chapter-map", ChapterMap)
+    app.setup_extension("benchmark_page")
     app.add_transform(NameFacts)
     app.add_post_transform(FillFormulaLedger)
     app.add_post_transform(FillNotation)

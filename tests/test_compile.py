@@ -28,6 +28,7 @@ OUTSIDE = {
         "classification.feature_maps",
         "classification.layer_table",
         "clinic.trace_shapes",
+        "scaling.saved_bytes",
     },
     "changes or switches a network": {
         "gan.spectral_normalize",
@@ -41,6 +42,14 @@ OUTSIDE = {
         "classification.Augment",
         "classification.bootstrap_interval",
         "classification.noise",
+    },
+    "yields one step after the other, or times them": {
+        "scaling.measure_rates",
+        "scaling.ring_steps",
+    },
+    "runs the backward pass itself": {
+        "scaling.recompute",
+        "scaling.recompute_sequential",
     },
     "reads or writes a file": {
         "rcnn.export_detector",

@@ -38,8 +38,8 @@ from notebooks import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("book", "site", "_config.yml", "_toc.yml", "references.bib")
-INPUT_FOLDERS = ("book", "course_lib", "site", "tools")
+SOURCES = ("book", "site", "benchmarks/recorded", "_config.yml", "_toc.yml", "references.bib")
+INPUT_FOLDERS = ("benchmarks/recorded", "book", "course_lib", "site", "tools")
 DEFAULT_LIMIT_S = 1200.0
 
 _WHEEL_TIME = "1580601600"  # 2 February 2020: the same files give the same wheel, byte for byte

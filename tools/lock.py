@@ -18,7 +18,7 @@ from typing import Any
 from environment import ROOT, stanzas, versions
 
 LOCK = "requirements.txt"
-UNLOCKED = {"keras"}
+UNLOCKED = {"bench", "keras"}
 """extras that stay out of the lock"""
 HEAD = """\
 # The course's environment for conda; written by `make lock`, not by hand.

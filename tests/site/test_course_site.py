@@ -312,6 +312,173 @@ def test_without_a_report_the_page_says_so(build: Build) -> None:
     assert "built without the project" in text(build(TIMES).page())
 
 
+# --- benchmarks ---------------------------------------------------------------------------------
+
+RUNS = "```{benchmark-runs}\n```"
+
+
+def measured(ratio: float, threads: int = 1, **changes: Any) -> dict[str, Any]:
+    fields = {
+        "chapter": "one",
+        "operation": "conv2d",
+        "size": "3×3",
+        "library": "torch",
+        "direction": "forward",
+        "device": "cpu",
+        "threads": threads,
+        "ratio": ratio,
+        "times_limit": 12.4,
+        "memory": 3 * 2**20,
+        "twin_memory": 2 * 2**20,
+    }
+    return fields | changes
+
+
+def record(*results: dict[str, Any], **changes: Any) -> str:
+    fields = {
+        "date": "2026-01-02",
+        "quick": False,
+        "machine": {
+            "device": "A chip",
+            "cpu": "A chip",
+            "cores": 2,
+            "system": "Linux x86_64",
+            "python": "3.11.7",
+            "libraries": {"torch": "2.15.0", "kornia": "0.9"},
+        },
+        "rates by threads": {"1": {"bytes_copied": 1.25e10, "multiply_adds": 3.2e10}},
+        "left out": {},
+        "results": results,
+    }
+    return json.dumps(fields | changes)
+
+
+def runs_page(build: Build, *records: str) -> str:
+    files = {f"../benchmarks/recorded/{n}.json": one for n, one in enumerate(records)}
+    book = build(RUNS, **files)
+    assert book.warnings == ""
+    return book.page()
+
+
+def rows(html: str) -> list[list[str]]:
+    cells = re.compile(r"<t[hd].*?</t[hd]>", re.DOTALL)
+    found = re.findall(r"<tr.*?</tr>", html, re.DOTALL)
+    return [[text(cell).strip() for cell in cells.findall(row)] for row in found]
+
+
+def test_a_run_is_shown_with_its_machine_and_a_table_for_each_chapter(
+    build: Build,
+) -> None:
+    html = runs_page(
+        build,
+        record(
+            measured(0.5, at_most=0.6), measured(0.7, 2, at_most=0.6), measured(123.4, size="1×1")
+        ),
+    )
+    words = text(html)
+    assert "A chip" in words
+    assert (
+        "Recorded on 2026-01-02 with 2 cores (A chip) under Linux x86_64, with Python 3.11.7,"
+        " torch 2.15.0, kornia 0.9."
+    ) in words
+    assert "With 1 thread it copied 12.5 GB and did 32 billion multiply-adds a second." in words
+    assert "1 of 2 goals are reached" in words
+    assert 'href="part/one.html"' in html
+    assert rows(html) == [
+        ["Operation, and its twin", "Size", "Direction", "1 thread", "2 threads", "Goal", "Reached",
+         "Memory", "Times the limit"],
+        ["conv2d torch", "3×3", "forward", "0.5", "0.7", "0.6", "with 1 thread", "1.5", "12"],
+        ["conv2d torch", "1×1", "forward", "123", "–", "–", "–", "1.5", "12"],
+    ]  # fmt: skip
+    assert "quick" not in words
+    assert "Left out" not in words
+
+
+@pytest.mark.parametrize(
+    ("results", "goal", "reached"),
+    [
+        ([measured(0.5, at_most=1), measured(0.5, 2, at_most=1)], "1", "yes"),
+        ([measured(1.5, at_most=1), measured(1.01, 2, at_most=1)], "1", "no"),
+        ([measured(1.1, at_most=1.2), measured(0.8, 2, at_most=0.7)], "1.2, 0.7", "with 1 thread"),
+        ([measured(1.3, at_most=1.2), measured(0.6, 2, at_most=0.7)], "1.2, 0.7", "with 2 threads"),
+    ],
+)
+def test_a_goal_is_reached_or_not(
+    build: Build,
+    results: list[dict[str, Any]],
+    goal: str,
+    reached: str,
+) -> None:
+    assert rows(runs_page(build, record(*results)))[1][5:7] == [goal, reached]
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [({"twin_memory": 0}, "–"), ({"memory": 2**20 - 1}, "–"), ({"memory": 2**23}, "4")],
+)
+def test_memory_is_a_ratio_where_it_matters(
+    build: Build,
+    changes: dict[str, int],
+    shown: str,
+) -> None:
+    assert rows(runs_page(build, record(measured(1, **changes))))[1][6] == shown
+
+
+def test_a_missed_goal_has_its_reason_below_the_table(build: Build) -> None:
+    words = text(
+        runs_page(
+            build,
+            record(
+                measured(2, at_most=1, why="each call costs something"),
+                measured(3, 2, at_most=1, why="each call costs something"),
+                measured(3, size="9×9", at_most=1, why="each call costs something"),
+                measured(3, size="5×5", at_most=1),
+                measured(1, size="7×7", memory=2**23, why_memory="it keeps both"),
+                measured(1, size="8×8", at_most=1, why="not asked for", why_memory="nor this"),
+            ),
+        )
+    )
+    assert "conv2d 3×3; conv2d 9×9 – misses its goal: each call costs something." in words
+    assert "conv2d 5×5 – misses its goal: no reason is known yet." in words
+    assert "conv2d 7×7 – needs more than twice the memory: it keeps both." in words
+    assert "not asked for" not in words
+    assert "nor this" not in words
+
+
+def test_the_picture_places_each_measurement(build: Build) -> None:
+    html = runs_page(
+        build,
+        record(
+            measured(0.1, 2, at_most=1),
+            measured(10, 2, size="<1>", at_most=1),
+            measured(1, 2, size="2"),
+        ),
+    )
+    picture = html[html.index('<figure class="benchmark-picture"') : html.index("<figcaption>")]
+    marks = re.findall(r'<b class="(\w+)" style="left:([\d.]+)%" title="(.*?)">', picture)
+    assert marks == [
+        ("kept", "0.0", "conv2d 3×3, forward: 0.1 times torch"),
+        ("missed", "100.0", "conv2d &lt;1&gt;, forward: 10 times torch"),
+        ("free", "50.0", "conv2d 2, forward: 1 times torch"),
+    ]
+    assert re.findall(r"<span.*?>(.*?)</span>", picture) == ["0.1", "1", "10"]
+    assert 'role="img" aria-label="Our time divided by the twin' in picture
+
+
+def test_several_devices_follow_each_other(build: Build) -> None:
+    quick = record(
+        measured(1), quick=True, **{"left out": {"nms 9, OpenCV": "it computes on the CPU"}}
+    )
+    words = text(runs_page(build, record(measured(1)), quick))
+    assert words.count("Recorded on 2026-01-02") == 2
+    assert "A quick run" in words
+    assert "Left out of this run: nms 9, OpenCV (it computes on the CPU)." in words
+
+
+def test_without_a_record_the_page_says_so(build: Build) -> None:
+    assert "No run has been recorded yet." in text(runs_page(build))
+
+
 # --- the map, and facts -------------------------------------------------------------------------
 
 
