@@ -194,6 +194,22 @@ def _suppress_loop(
     return kept
 
 
+def _suppress_by_ghosts(
+    boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float
+) -> list[int]:
+    """Boxes that are gone suppress others still."""
+    order = scores.argsort(descending=True)
+    clash = bx.box_iou(boxes[order], boxes[order]) > threshold
+    clash &= labels[order][:, None] == labels[order]
+    return order[~clash.tril(-1).any(1)].tolist()
+
+
+def _suppress_at_threshold(
+    boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float
+) -> list[int]:
+    return _suppress_loop(boxes, scores, labels, threshold - 1e-9)
+
+
 def _suppress_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
     kept = []
     for label in labels.unique():
@@ -316,6 +332,36 @@ def _turn_no_clearing(*given: Any) -> tuple[Tensor, Tensor]:
     loss_d.backward()
     learn_d.step()
     loss_g = F.softplus(-discriminator(generator(noise))).mean()
+    loss_g.backward()
+    learn_g.step()
+    return loss_d, loss_g
+
+
+def _turn_fresh_noise(*given: Any) -> tuple[Tensor, Tensor]:
+    """The noise of G's half-turn is another."""
+    generator, discriminator, real, noise, learn_g, learn_d = given
+    made = generator(noise).detach()
+    loss_d = F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(made)).mean()
+    learn_d.zero_grad()
+    loss_d.backward()
+    learn_d.step()
+    loss_g = F.softplus(-discriminator(generator(noise + 1))).mean()
+    learn_g.zero_grad()
+    loss_g.backward()
+    learn_g.step()
+    return loss_d, loss_g
+
+
+def _turn_mean_of_halves(*given: Any) -> tuple[Tensor, Tensor]:
+    generator, discriminator, real, noise, learn_g, learn_d = given
+    scores = discriminator(torch.cat([real, generator(noise).detach()]))
+    wanted = torch.cat([torch.ones(len(real), 1), torch.zeros(len(noise), 1)])
+    loss_d = F.binary_cross_entropy_with_logits(scores, wanted)
+    learn_d.zero_grad()
+    loss_d.backward()
+    learn_d.step()
+    loss_g = F.softplus(-discriminator(generator(noise))).mean()
+    learn_g.zero_grad()
     loss_g.backward()
     learn_g.step()
     return loss_d, loss_g
@@ -513,6 +559,11 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_detect_half, "count the background"),
         (_detect_square, ""),
         (_detect_rounded, ""),
+        (
+            lambda *given: (_detect_topic(*given)[0].round(), _detect_topic(*given)[1]),
+            "rounded",
+        ),
+        (lambda *given: (_detect_topic(*given)[0].long(), _detect_topic(*given)[1]), "cut off"),
         (_detect_numbers, ""),
         (
             lambda detector, image, names: _detect_topic(detector, image.mT, names),
@@ -524,6 +575,8 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_suppress_listing, "another class"),
         (_suppress_listing, "five"),
         (_suppress_all, "another class"),
+        (_suppress_by_ghosts, "gone suppresses nothing"),
+        (_suppress_at_threshold, "just the threshold"),
         (lambda *given: _suppress_loop(*given, extra=1.0), "overlap more"),
         (lambda *given: _suppress_loop(*given)[:1], ""),
         (lambda *given: _suppress_loop(*given[:3], 0.5), ""),
@@ -549,6 +602,8 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_turn_no_clearing, ""),
         (_turn_leaking, "left a gradient in G"),
         (_turn_never_steps, ""),
+        (_turn_fresh_noise, ""),
+        (_turn_mean_of_halves, "not their mean"),
         (lambda *given: _turn_bce(*given)[::-1], "D's loss first"),
         (lambda *given: _turn_bce(*given)[0], ""),
     ],
@@ -559,6 +614,13 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_sides_repeated, ""),
         (_sides_constant, ""),
         (_sides_corner, ""),
+        (
+            lambda side, noise: (
+                _sides_flat(side, noise)[0],
+                nn.Sequential(*_sides_pooled(side, noise)[1], nn.ReLU()),
+            ),
+            "never go below 0",
+        ),
         (lambda side, noise: (_sides_flat(side, noise)[0], _sides_listing(side, noise)[1]), "four"),
         (lambda side, noise: (_sides_listing(side, noise)[0], _sides_flat(side, noise)[1]), "stop"),
         (lambda side, noise: _sides_flat(side, noise)[::-1], "comes first"),

@@ -276,6 +276,15 @@ def _accuracy_per_batch(network, train, test):
     return sum(shares) / len(shares)
 
 
+def _accuracy_backward(network, train, test):
+    mode = network.training
+    network.eval()
+    for inputs, labels in test:
+        F.cross_entropy(network(inputs), labels).backward()
+    network.train(mode)
+    return _accuracy_on_a_copy(network, train, test)
+
+
 def _accuracy_error(network, train, test):
     return 1 - _accuracy_try_finally(network, train, test)
 
@@ -389,6 +398,15 @@ def _plan_before_the_head(build, weights, classes, lr):
     ]
     optimizer = torch.optim.SGD(groups)
     network.fc = nn.Linear(network.fc.in_features, classes)
+    return network, weights.transforms(), optimizer
+
+
+def _plan_old_head_too(build, weights, classes, lr):
+    """All that the optimiser once got, and the new layer."""
+    network = build(weights=weights)
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr / 100)
+    network.fc = nn.Linear(network.fc.in_features, classes)
+    optimizer.add_param_group({"params": network.fc.parameters(), "lr": lr})
     return network, weights.transforms(), optimizer
 
 
@@ -559,8 +577,8 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (lambda n, x, y, b: _brier_by_loader(n, x, y, len(x)), "batches of the size"),
         (lambda n, x, y, b: _brier_by_slices(n, x, y, b).mean(), "not their mean"),
         (lambda n, x, y, b: _brier_by_slices(n, x, y, b).tolist(), "read from the device"),
-        (_brier_network_moved, "the network itself"),
-        (lambda n, x, y, b: _brier_by_slices(n, x, y, b).cpu(), "its answers"),
+        (_brier_network_moved, "Leave the network where it is"),
+        (lambda n, x, y, b: _brier_by_slices(n, x, y, b).cpu(), "answers are fetched"),
         (_brier_mean_over_classes, ""),
         (lambda n, x, y, b: F.cross_entropy(n(x.to(n[0].weight)), y.to(n[0].weight.device)), ""),
     ],
@@ -628,6 +646,7 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         ),
         (_accuracy_per_batch, "smaller"),
         (lambda n, train, test: 100 * _accuracy_try_finally(n, train, test), "per cent"),
+        (_accuracy_backward, "need `backward` for"),
         (_accuracy_both, ""),
         (_accuracy_error, ""),
         (lambda n, train, test: _accuracy_try_finally(n, test, train), "has seen"),
@@ -686,7 +705,8 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (lambda b, w, c, lr: _plan(b, w, c, lr, body=lr / 10), "a hundredth"),
         (lambda b, w, c, lr: _plan(b, w, c, lr, body=100 * lr), ""),
         (lambda b, w, c, lr: _plan(b, w, 5, lr), "old classes"),
-        (_plan_before_the_head, ""),
+        (_plan_before_the_head, "the new one never learns"),
+        (_plan_old_head_too, "still holds the old last layer"),
         (_plan_spoilt, "by chance"),
         (lambda b, w, c, lr: _plan(b, w, c, lr)[0], ""),
     ],

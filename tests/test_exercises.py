@@ -394,6 +394,10 @@ def test_what_an_answer_does_is_watched() -> None:
 def test_a_watched_answer_may_be_blank_strange_or_fail() -> None:
     for blank in (..., lambda layer, rows: ..., lambda layer, rows: None):
         assert watched(blank).verdict == TODO
+    assert watched(_not_implemented).verdict == TODO
+    fetched = watched(lambda layer, rows: rows[0].to("meta").cpu())  # PyTorch's, not a stub's
+    assert (fetched.verdict, fetched.hint) == (WRONG, "Look again.")
+    assert fetched.got.startswith("NotImplementedError: Cannot copy out of meta tensor")
     assert watched(_raises).got.startswith("KeyError: '<missing>' (line ")
     assert "positional argument" in watched(lambda: 1).got
     strange = watched(lambda layer, rows: 3)

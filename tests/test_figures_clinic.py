@@ -37,9 +37,10 @@ STEPS = 120
 
 
 def new_patient(page: Page) -> None:
-    slide(page, "Step size", 9)
     page.get_by_role("button", name="A patient I do not know").click()
+    slide(page, "Step size", 9)
     page.get_by_label("Your diagnosis").select_option("twice")
+    page.get_by_role("button", name="That is my diagnosis").click()
 
 
 WIDEN = {"loss_fingerprints": new_patient}
@@ -216,12 +217,17 @@ def test_a_step_size_is_a_run_of_its_own(book: Book) -> None:
 def test_exactly_one_diagnosis_fits_a_patient(book: Book) -> None:
     page = book.open(SHOWN.html)
     live = page.locator("[aria-live=polite]")
+    judge = page.get_by_role("button", name="That is my diagnosis")
     for _ in range(3):
         page.get_by_role("button", name="A patient I do not know").click()
         assert state(page)["patient"] == "hidden"
         found = []
         for tries, mistake in enumerate(MISTAKES, start=1):
             page.get_by_label("Your diagnosis").select_option(mistake)
+            assert state(page)["tries"] == str(tries - 1)
+            assert state(page)["patient"] == "hidden"
+            judge.click()
+            judge.dispatch_event("click")  # no second try with the same diagnosis
             assert state(page)["tries"] == str(tries)
             if live.inner_text().startswith("The curves agree"):
                 found.append(mistake)
@@ -234,3 +240,26 @@ def test_exactly_one_diagnosis_fits_a_patient(book: Book) -> None:
     page.get_by_role("button", name="Back to the sound run").click()
     assert state(page)["patient"] == "nobody"
     assert page.get_by_label("Mistake", exact=True).count() == 1
+
+
+@site
+def test_a_choice_stays_hidden_until_it_is_a_diagnosis(book: Book) -> None:
+    page = book.open(SHOWN.html)
+    judge = page.get_by_role("button", name="That is my diagnosis")
+    judge.dispatch_event("click")  # there is no patient yet
+    assert state(page)["tries"] == "0"
+    slide(page, "Step size", 9)
+    page.get_by_role("button", name="A patient I do not know").click()
+    assert state(page)["lr"] == "1"
+    sound = by_torch("none", 1.0, STEPS)
+    for mistake in ("twenty", "uncleared", "none", "twenty"):
+        page.get_by_label("Your diagnosis").select_option(mistake)
+        assert float(state(page)["loss"]) == pytest.approx(sound["losses"][40], abs=1e-5)
+        assert page.locator("thead th").all_inner_texts() == ["the patient", "the sound run"]
+    judge.click()
+    assert float(state(page)["loss"]) == pytest.approx(
+        by_torch("twenty", 1.0, STEPS)["losses"][40], abs=1e-5
+    )
+    assert page.locator("thead th").all_inner_texts() == ["the patient", "your choice"]
+    slide(page, "Step size", 5)
+    assert page.locator("thead th").all_inner_texts() == ["the patient", "the sound run"]

@@ -52,7 +52,7 @@ def loss_fingerprints(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Te
         data | {"shuffled": labels.cpu()[order].tolist(), "batch": _BATCH, "classes": _CLASSES},
         "Which mistake was it?",
         "Choose a mistake and compare its curve with that of a sound run. "
-        "Then ask for a patient whose mistake you do not know, and find it.",
+        "Then ask for a patient whose mistake you do not know, and say what it is.",
     )
 
 

@@ -117,10 +117,13 @@ const TOP = 5; // of the picture; a higher loss runs along its upper edge
 
 function build(kit, data) {
   const known = { ...data, train: core.unpack(data.train), validation: core.unpack(data.validation) };
-  const state = { mistake: "softmax", size: SIZES.indexOf(1), cursor: 40, patient: null, tries: 0 };
+  const state = { mistake: "softmax", size: SIZES.indexOf(1), cursor: 40, patient: null, tries: 0, judged: false };
   const runs = new Map();
   const lr = () => SIZES[state.size];
-  const solved = () => state.patient === null || (state.tries > 0 && state.mistake === state.patient);
+  const solved = () => state.patient === null || (state.judged && state.mistake === state.patient);
+
+  /** What the patient, or the sound run, is compared with: a choice only once it is a diagnosis. */
+  const shown = () => (state.patient !== null && !state.judged ? "none" : state.mistake);
 
   /** A run is computed when it is asked for, and kept. */
   function run(mistake) {
@@ -131,14 +134,21 @@ function build(kit, data) {
 
   const choice = kit.choice("Mistake", Object.entries(MISTAKES), (value) => {
     state.mistake = value;
-    if (state.patient !== null) state.tries += 1;
+    state.judged = false;
     show();
   });
   const size = kit.slider("Step size", { min: 0, max: SIZES.length - 1, say: (at) => String(SIZES[at]) }, (at) => {
     state.size = at;
+    state.judged = false;
     show();
   });
   const ask = kit.button("A patient I do not know", newPatient, { class: "primary" });
+  const judge = kit.button("That is my diagnosis", () => {
+    if (state.patient === null || state.judged) return;
+    state.judged = true;
+    state.tries += 1;
+    show();
+  });
   const sound = kit.button("Back to the sound run", () => {
     state.patient = null;
     show();
@@ -150,7 +160,7 @@ function build(kit, data) {
   kit.body.append(
     element("style", {}, STYLE),
     element("div", { class: "controls" }, choice.node, size.node),
-    element("div", { class: "buttons" }, ask, sound),
+    element("div", { class: "buttons" }, ask, judge, sound),
     caption,
     element("div", { class: "panel" }, chart.node),
     element("table", {}, element("thead", {}, head), rows),
@@ -159,7 +169,7 @@ function build(kit, data) {
   function newPatient() {
     const others = Object.keys(MISTAKES).filter((name) => name !== (state.patient ?? state.mistake));
     state.patient = others[Math.floor(Math.random() * others.length)];
-    state.tries = 0;
+    Object.assign(state, { tries: 0, judged: false, size: SIZES.indexOf(1) });
     show();
   }
 
@@ -212,13 +222,21 @@ function build(kit, data) {
     context.textAlign = "right";
     for (const [loss, words] of marks) {
       line([[left, y(loss)], [right, y(loss)]], "edge", [2, 4], 1.5);
-      context.fillStyle = kit.colour("quiet");
-      context.fillText(`${words} = ${decimal(loss, 2)}`, right - 2, y(loss) - 5);
     }
     const curve = (name) => run(name).losses.map((loss, step) => [x(step), y(loss)]);
     line([[x(state.cursor), top], [x(state.cursor), bottom]], "edge", [], 1);
+    if (state.patient !== null) line(curve("none"), "quiet", [], 1.5);
     line(curve(state.patient ?? "none"), "accent", [], 3);
-    line(curve(state.mistake), "mark", [7, 4], 2.5);
+    if (state.patient === null || state.judged) line(curve(state.mistake), "mark", [7, 4], 2.5);
+    for (const [at, [loss, words]] of marks.entries()) {
+      const text = `${words} = ${decimal(loss, 2)}`;
+      const wide = context.measureText(text).width;
+      const foot = at === 0 ? y(loss) - 5 : y(loss) + 14; // outside of the two lines
+      context.fillStyle = kit.colour("paper");
+      context.fillRect(right - 4 - wide, foot - 11, wide + 4, 14);
+      context.fillStyle = kit.colour("quiet");
+      context.fillText(text, right - 2, foot);
+    }
   }
 
   // ---- What is shown
@@ -227,7 +245,7 @@ function build(kit, data) {
   const share = (part) => `${decimal(100 * part, 0)} %`;
 
   function verdict(patient, chosen) {
-    if (state.patient === null || state.tries === 0) return "";
+    if (state.patient === null || !state.judged) return "";
     if (solved()) {
       return `The curves agree: the patient has ${MISTAKES[state.patient]}. Tries: ${state.tries}.`;
     }
@@ -241,23 +259,26 @@ function build(kit, data) {
 
   function show() {
     const named = state.patient === null ? "the sound run" : "the patient";
-    const [patient, chosen] = [run(state.patient ?? "none"), run(state.mistake)];
+    const [patient, chosen] = [run(state.patient ?? "none"), run(shown())];
+    const hidden = state.patient !== null && !state.judged;
+    const other = hidden ? "the sound run" : "your choice";
     choice.input.value = state.mistake;
     const asked = state.patient === null ? "Mistake" : "Your diagnosis";
     choice.node.querySelector(".label").textContent = asked;
     choice.input.setAttribute("aria-label", asked);
     size.set(state.size);
+    kit.enable(judge, hidden);
     kit.enable(sound, state.patient !== null);
     caption.replaceChildren(
       "Training loss, step by step: ",
       element("strong", {}, named),
-      " (line) and ",
-      element("strong", {}, MISTAKES[state.mistake]),
-      ` (dashes). What lies above ${TOP} runs along the edge.`,
+      state.patient === null ? " (line) and " : " (thick line), the sound run (thin line) and ",
+      element("strong", {}, hidden ? "your diagnosis" : MISTAKES[state.mistake]),
+      ` (dashes${hidden ? ", once you have made it" : ""}). What lies above ${TOP} runs along the edge.`,
     );
     head.replaceChildren(
       element("td"),
-      ...[named, "your choice"].map((text) => element("th", { scope: "col" }, text)),
+      ...[named, other].map((text) => element("th", { scope: "col" }, text)),
     );
     const cells = [
       ["first loss", ...[patient, chosen].map(({ losses }) => number(losses[0]))],
@@ -277,11 +298,11 @@ function build(kit, data) {
         ),
       ),
     );
-    const here = `step ${state.cursor}: ${named} ${number(patient.losses[state.cursor])}, your choice ${number(chosen.losses[state.cursor])}`;
+    const here = `step ${state.cursor}: ${named} ${number(patient.losses[state.cursor])}, ${other} ${number(chosen.losses[state.cursor])}`;
     const said = verdict(patient, chosen);
     chart.describe(
       `Two curves of the training loss over ${STEPS} steps of size ${lr()}: ${named}, from ` +
-        `${number(patient.losses[0])} to ${number(patient.losses.at(-1))}, and ${MISTAKES[state.mistake]}, ` +
+        `${number(patient.losses[0])} to ${number(patient.losses.at(-1))}, and ${hidden ? other : MISTAKES[state.mistake]}, ` +
         `from ${number(chosen.losses[0])} to ${number(chosen.losses.at(-1))}. At ${here}.`,
     );
     chart.paint();

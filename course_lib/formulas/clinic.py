@@ -193,6 +193,7 @@ FORMULAS = (
 )
 
 SYMBOLS: Symbols = {
+    "A": "how far a swing goes to either side",
     r"\alpha": "the accuracy on pictures that are new",
     r"\alpha'": "the accuracy that is measured when part of the test set is known",
     "b, b'": "two bytes, 0 to 255",
@@ -214,6 +215,7 @@ SYMBOLS: Symbols = {
     "N": "how many pictures an accuracy was measured on",
     "n": "how many versions may be to blame",
     "p": "probabilities of the classes",
+    r"\psi": "the angle at which a swing begins",
     "q": "how many questions are enough",
     "r": "the relative error",
     "s, t": "which step",

@@ -98,13 +98,24 @@ def _read(
     return answer
 
 
+def _read_whole(
+    whole: Callable[[Tensor], Tensor],
+) -> Callable[[Detector, Tensor, list[str]], tuple[Tensor, list[str]]]:
+    def answer(detector: Detector, image: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
+        boxes, words = _read("right", "right")(detector, image, names)
+        return whole(boxes), words
+
+    return answer
+
+
 def _detect_broken(detector: Any, image: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
     found = detector.detect(image)
     return found["boxes"], [names[label] for label in found["labels"]]
 
 
 def _detect_cases(generator: torch.Generator) -> Iterator[Case]:
-    for count, (height, width) in ((1, (32, 64)), (1, (64, 32)), (2, (40, 48)), (3, (24, 80))):
+    sizes = (32, 64), (64, 32), (40, 48), (24, 80), (37, 59)  # the last has no whole pixels
+    for count, (height, width) in zip((1, 1, 2, 3, 3), sizes, strict=True):
         size = torch.randint(1, 4, (count, 2), generator=generator)
         start = torch.randint(0, 5, (count, 2), generator=generator)
         boxes = torch.cat([start, start + size], 1) / 8  # (y1, x1, y2, x2)
@@ -129,6 +140,14 @@ detect = Exercise(
         Mistake(
             lambda detector, image, names: _read("right", "right")(detector, image[None], names),
             "The call of the detector stops: it takes a list of pictures, each (3, H, W).",
+        ),
+        *(
+            Mistake(
+                _read_whole(whole),
+                f"Right, but for fractions that were {words}: a corner need not lie on a whole"
+                " pixel.",
+            )
+            for whole, words in ((torch.round, "rounded"), (torch.floor, "cut off"))
         ),
         *(
             Mistake(
@@ -162,13 +181,18 @@ def _suppressed(
     inside: float = 0.0,
     area: float = 0.0,
     apart: bool = True,
+    ghosts: bool = False,
+    equal: bool = False,
 ) -> Tensor:
-    clash = _overlap(boxes, inside, area) > threshold
+    """The boxes that are kept; the options are what can go wrong."""
+    overlap = _overlap(boxes, inside, area)
+    clash = overlap >= threshold if equal else overlap > threshold
     if apart:
         clash &= labels[:, None] == labels
+    order: list[int] = scores.argsort(descending=True).tolist()
     kept: list[int] = []
-    for n in scores.argsort(descending=True).tolist():
-        if not clash[n, kept].any():
+    for place, n in enumerate(order):
+        if not clash[n, order[:place] if ghosts else kept].any():
             kept.append(n)
     return torch.tensor(kept)
 
@@ -192,6 +216,12 @@ def _suppress_cases(generator: torch.Generator) -> Iterator[Case]:
     # Large ones, which do overlap, and one of another class in the same place.
     large = torch.tensor([[0, 0, 400, 400], [160, 0, 560, 400], [0, 0, 400, 400]]).double()
     yield large, torch.tensor([0.25, 0.5, 0.125]).double(), torch.tensor([1, 1, 2]), 0.35
+    # The first takes the second away, which would have taken the third.
+    chain = torch.tensor([[0, 0, 4, 4], [1, 0, 5, 4], [2, 0, 6, 4]]).double()
+    yield chain, torch.tensor([0.75, 0.5, 0.25]).double(), torch.tensor([1, 1, 1]), 0.5
+    # The second is half of the first: the IoU is the threshold, and no more.
+    half = torch.tensor([[0, 0, 4, 4], [0, 0, 4, 2]]).double()
+    yield half, torch.tensor([0.75, 0.5]).double(), torch.tensor([1, 1]), 0.5
     # A cup and its saucer.
     one = torch.tensor([[1, 1, 5, 4], [1, 1, 5, 4], [1, 1, 5, 4.5]]).double()
     yield one, torch.tensor([0.5, 0.75, 0.25]).double(), torch.tensor([3, 1, 3]), 0.4
@@ -245,6 +275,25 @@ suppress = Exercise(
             )
             for added, apart in product(_IOU_FAULTS, (False, True))
             if (added, apart) != ((0.0, 0.0), True)
+        ),
+        Mistake(
+            lambda boxes, scores, labels, threshold: _suppressed(
+                boxes, scores, labels, threshold, ghosts=True
+            ),
+            "A box that is gone suppresses nothing.",
+        ),
+        Mistake(
+            lambda boxes, scores, labels, threshold: _suppressed(
+                boxes, scores, labels, threshold, equal=True
+            ),
+            "An IoU that is just the threshold is not more than it.",
+        ),
+        Mistake(
+            lambda boxes, scores, labels, threshold: _suppressed(
+                boxes, scores, labels, threshold, ghosts=True, equal=True
+            ),
+            "A box that is gone suppresses nothing. And an IoU that is just the threshold is not"
+            " more than it.",
         ),
         Mistake(
             _class_by_class,

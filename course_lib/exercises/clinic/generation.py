@@ -44,12 +44,13 @@ def _turn(
     piling_g: bool = False,
     still: bool = False,
     old: bool = False,
+    halved: bool = False,
     fooling: Callable[[Tensor], Tensor] = _fooling,
 ) -> Losses:
     """One turn of each; the options are what can go wrong."""
     made = generator(noise)
     shown = noise if noise_shown else made if leaking else made.detach()
-    loss_d = _judging(discriminator, real, shown)
+    loss_d = _judging(discriminator, real, shown) / (2 if halved else 1)
     if not piling:
         learn_d.zero_grad()
     if not piling_g:
@@ -171,6 +172,7 @@ duel = Watched(
             leaking=True,
         ),
         _ill_turn("G never moves: its own loss must reach it.", still=True),
+        _ill_turn("D's loss is the sum of its two parts here, not their mean.", halved=True),
         _ill_turn("D should step before G looks at it.", old=True),
         _ill_turn(
             "This loss starves G where D is sure; the chapter on GANs has another.",
@@ -186,6 +188,7 @@ duel = Watched(
 
 # --- 10: networks for pictures of a given side ----------------------------------------------------
 
+WEIGHTS = 20  # draws of a discriminator's weights
 COUNT = 64  # noise vectors, pictures: enough that none of the pixels is missed by chance
 
 
@@ -224,18 +227,23 @@ def _seen_of_discriminator(model: nn.Module, side: int) -> dict[str, Any]:
     scores = model(pictures)
     seen: dict[str, Any] = {"shape": tuple(scores.shape)}
     if seen["shape"] == (COUNT, 1):
-        (slope,) = torch.autograd.grad((scores * torch.randn(COUNT, 1)).sum(), pictures)
-        seen["pixels that it looks at"] = int((slope != 0).any(0).sum())
+        looked, lowest, highest = torch.zeros(1, side, side).bool(), 0.0, 0.0
+        for number in range(WEIGHTS):
+            if number:  # its own weights first: by chance, all their scores may have one sign
+                for parameter in model.parameters():
+                    nn.init.normal_(parameter)
+            scores = model(pictures)
+            (slope,) = torch.autograd.grad((scores * torch.randn(COUNT, 1)).sum(), pictures)
+            looked |= (slope != 0).any(0)
+            with torch.no_grad():  # far brighter and darker than real ones
+                scores = model(1e4 * torch.randn(COUNT, 1, side, side))
+            lowest = min(lowest, scores.min().item())
+            highest = max(highest, scores.max().item())
+        seen["pixels that it looks at"] = int(looked.sum())
         # Bounded scores would go through a second sigmoid in the loss.
-        with torch.no_grad():
-            seen["scores may be below 0, or above 1"] = not _bounded(model, side)
+        seen["scores may be below 0"] = lowest < 0
+        seen["scores may be above 1"] = highest > 1
     return seen
-
-
-def _bounded(model: nn.Module, side: int) -> bool:
-    """Whether pictures far brighter and darker than real ones can't drive a score out of [0, 1]."""
-    scores = torch.cat([model(size * torch.randn(COUNT, 1, side, side)) for size in (1, 1e4)])
-    return bool((scores >= 0).all() and (scores <= 1).all())
 
 
 def _watch_sides(ask: Callable[..., Any], side: int, noise: int) -> dict[str, Any]:
@@ -321,6 +329,10 @@ _DISCRIMINATORS: dict[str, tuple[Callable[[int], nn.Module], str]] = {
     "probability": (
         lambda side: _discriminator(1, side // 2, nn.Sigmoid()),
         "The discriminator gives probabilities; a score of any size is asked for.",
+    ),
+    "never below 0": (
+        lambda side: _discriminator(1, side // 2, nn.ReLU()),
+        "The discriminator's scores never go below 0; a score of any size is asked for.",
     ),
     "flat": (
         lambda side: nn.Sequential(_discriminator(1, side // 2), nn.Flatten(0)),

@@ -150,11 +150,14 @@ def _brier_like(
     both: bool = True,
     batch: int = 0,
     finish: Callable[[Tensor], Any] = lambda losses: losses,
+    fetched: bool = False,
     **options: Any,
 ) -> Callable[..., Any]:
     """The listing with all its names; the options are what can go wrong."""
 
     def answer(network: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int) -> Any:
+        if fetched:
+            network.to(labels.device)
         device = next(network.parameters()).device if moved else labels.device
         losses = []
         dataset = TensorDataset(inputs, labels)
@@ -281,8 +284,12 @@ undefined = Watched(
         ),
         Mistake(
             _brier_like(finish=Tensor.cpu),
-            "On one device all is right. On the other, something is fetched from where the network"
-            " is: its answers, or the network itself. They should stay there.",
+            "On one device all is right. On the other, the network's answers are fetched from"
+            " where it is; they should stay there.",
+        ),
+        Mistake(
+            _brier_like(fetched=True),
+            "Leave the network where it is; move the batch.",
         ),
         Mistake(
             _brier_like(finish=Tensor.tolist),
@@ -367,15 +374,25 @@ def _planned_like(
     prepare: Callable[[_Weights], Any] = _Weights.transforms,
     rates: Callable[[float], tuple[float | None, float]] = lambda lr: (lr / 100, lr),
     new_head: bool = True,
+    held: str = "new",
 ) -> Callable[..., Plan]:
-    """The listing, with other parts; a rate of None leaves the body out."""
+    """The listing, with other parts; a rate of None leaves the body out.
+
+    The optimiser holds the new last layer, the old one, or both.
+    """
 
     def answer(build: Any, weights: _Weights, classes: int, lr: float) -> Plan:
         network = build(weights if call == "weights" else None, call == "pretrained")
+        heads = {"old": network.fc}
         if new_head:
             network.fc = nn.Linear(network.fc.in_features, classes)
+        heads["new"] = network.fc
         body, head = rates(lr)
-        groups = [{"params": list(network.fc.parameters()), "lr": head}]
+        groups = [
+            {"params": list(layer.parameters()), "lr": head}
+            for name, layer in heads.items()
+            if held in (name, "both")
+        ]
         if body is not None:
             groups.append({"params": list(network.body.parameters()), "lr": body})
         return network, prepare(weights), torch.optim.SGD(groups)
@@ -421,6 +438,9 @@ def _plan(ask: Any, build: _Builder, weights: _Weights, classes: int, lr: float)
         "step size of the new layer": _rate(
             [p for p in network.parameters() if id(p) not in body], rates
         ),
+        "the optimiser holds": "others' parameters, too"
+        if rates.keys() - {id(p) for p in network.parameters()}
+        else "the network's parameters",
     }
 
 
@@ -495,6 +515,15 @@ pretrained = Watched(
         Mistake(
             _planned_like(new_head=False),
             "The scores are still those of the old classes.",
+        ),
+        Mistake(
+            _planned_like(held="both"),
+            "The optimiser still holds the old last layer, which nobody uses any more.",
+        ),
+        Mistake(
+            _planned_like(held="old"),
+            "The optimiser holds the old last layer, and the new one never learns: which of the two"
+            " was there when the parameters were asked for?",
         ),
     ),
 )

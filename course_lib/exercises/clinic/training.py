@@ -273,6 +273,7 @@ def _measured(
     mode: str = "evaluation",
     after: str = "restored",
     share: Callable[[list[tuple[int, int]]], float] = _share,
+    backward: bool = False,
 ) -> Callable[[nn.Module, Batches, Batches], float]:
     """The accuracy on one of the two sets, in a mode, and what is left behind."""
 
@@ -281,6 +282,9 @@ def _measured(
         if mode != "as found":
             network.train(mode == "training")
         result = share(_right(network, train if on == "train" else test))
+        if backward:
+            inputs, labels = test[0]
+            F.cross_entropy(network(inputs), labels).backward()
         if after != "as is":
             network.train(before if after == "restored" else after == "training")
         return result
@@ -325,6 +329,9 @@ def _measurement(ask: Any, network: nn.Module, train: Batches, test: Batches) ->
     before = network.training
     norm: Any = next(network.children())
     statistics = norm.running_mean.clone()
+    for parameter in network.parameters():  # in training mode, in the middle of a training
+        parameter.grad = torch.ones_like(parameter) if before else None
+    old = [_state(parameter) for parameter in network.parameters()]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         accuracy = ask(network, train, test)
@@ -333,7 +340,22 @@ def _measurement(ask: Any, network: nn.Module, train: Batches, test: Batches) ->
         "the network came in mode": _mode(before),
         "and left in mode": _mode(network.training),
         "running mean": "as it was" if torch.equal(statistics, norm.running_mean) else "moved",
+        **{
+            part: "as they were" if all(map(torch.equal, was, now)) else "changed"
+            for part, was, now in zip(
+                ("parameters", "gradients"),
+                zip(*old, strict=True),
+                zip(*map(_state, network.parameters()), strict=True),
+                strict=True,
+            )
+        },
     }
+
+
+def _state(parameter: nn.Parameter) -> tuple[Tensor, Tensor]:
+    """Copies of a parameter and of its gradient; an empty one if there is none."""
+    gradient = torch.empty(0) if parameter.grad is None else parameter.grad
+    return parameter.detach().clone(), gradient.clone()
 
 
 def _mode(training: bool) -> str:
@@ -378,6 +400,11 @@ modes = Watched(
         Mistake(
             _measured(after="training"),
             "The number is right. A network that came in evaluation mode should leave in it.",
+        ),
+        Mistake(
+            _measured(backward=True),
+            "The number is right. But the network's gradients have changed, and the next step would"
+            " go along them: what does a measurement need `backward` for?",
         ),
         Mistake(
             _measured(share=_mean_share),
