@@ -148,7 +148,8 @@ def test_what_is_shown_belongs_together(book: Book) -> None:
                 said = state(page)
                 case = {key: int(said[key]) for key in ("batch", "channels", "kernel", "side")}
                 expected = cost(layer, case, dtype)
-                rates = scaling.Rates(memory, half if kind == "half" else float32)
+                own = kind == "half" and layer in ("linear", "convolution")
+                rates = scaling.Rates(memory, half if own else float32)
                 least = scaling.least_seconds(expected, rates)
                 assert float(said["seconds"]) == pytest.approx(least, rel=1e-9)
                 most = scaling.attainable(expected.intensity, rates)
@@ -177,9 +178,21 @@ def test_a_batch_carries_a_linear_layer_over_the_ridge_and_a_relu_never(book: Bo
     assert 0 < turn < 10
     page.get_by_label("Layer", exact=True).select_option("element-wise")
     assert page.get_by_label("Kernel", exact=True).is_disabled()
-    for power in range(11):
-        slide(page, "Batch", power)
-        assert state(page)["bound"] == "memory"
+    for kind in DTYPES:
+        page.get_by_label("Numbers of", exact=True).select_option(kind)
+        for power in range(11):
+            slide(page, "Batch", power)
+            assert state(page)["bound"] == "memory"
+
+
+@site
+def test_slow_products_in_16_bits_slow_no_relu(book: Book) -> None:
+    page = book.open(roofline({"no units for 16 bits": (19e9, 46e9, 0.65e9)}).html)
+    page.get_by_label("Numbers of", exact=True).select_option("half")
+    assert state(page)["bound"] == "processor"
+    for layer in ("element-wise", "depthwise"):
+        page.get_by_label("Layer", exact=True).select_option(layer)
+        assert page.locator(".verdict").inner_text().startswith("Memory")
 
 
 @site
@@ -187,9 +200,11 @@ def test_controls_that_do_not_matter_say_so(book: Book) -> None:
     page = book.open(FIGURES["roofline"].html)
     side = page.get_by_role("slider", name="Side in pixels")
     assert side.get_attribute("aria-valuetext") == "not used"
+    assert side.is_disabled()
     assert page.get_by_label("Kernel", exact=True).is_disabled()
     page.get_by_label("Layer", exact=True).select_option("convolution")
     assert side.get_attribute("aria-valuetext") == "32"
+    assert side.is_enabled()
     page.get_by_label("Kernel", exact=True).select_option("7")
     assert state(page)["kernel"] == "7"
 
@@ -226,7 +241,19 @@ def test_what_a_process_sends_adds_up_to_the_load(book: Book) -> None:
         assert load == pytest.approx(steps / processes)  # each step sends one of so many parts
         seconds = scaling.all_reduce_seconds(1000 * processes, processes, 1.0)
         assert load == pytest.approx(seconds / (1000 * processes))
-        assert core(page, "core.centreLoad(a)", processes) == 2 * (processes - 1)
+        assert core(page, "core.centreLoad(a)", processes) == processes - 1
+
+
+@site
+def test_the_loads_that_are_compared_are_of_one_kind(book: Book) -> None:
+    page = book.open(FIGURES["ring"].html)
+    for processes, words in {
+        2: "pass 2 gradients: 1 out, 1 in. If process 0 collected and answered all, 2 would",
+        3: "pass 2.67 gradients: 1.33 out, 1.33 in. If process 0 collected and answered all, 4",
+        4: "pass 3 gradients: 1.5 out, 1.5 in. If process 0 collected and answered all, 6 would",
+    }.items():
+        slide(page, "Processes", processes)
+        assert words in page.locator(".caption").last.inner_text()
 
 
 @site

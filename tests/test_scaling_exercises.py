@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -37,48 +38,100 @@ def _reuse_by_counting(
     return output * channels * kernel * kernel / (read + output + weight) / size
 
 
-def _accumulated_by_backward(
-    weight: Tensor, inputs: Tensor, targets: Tensor, sizes: list[int]
-) -> Tensor:
+Parts = Iterator[tuple[Tensor, Tensor]]
+
+
+def _accumulated_by_backward(weight: Tensor, parts: Parts, count: int) -> Tensor:
     weight = weight.clone().requires_grad_()
-    for batch, wanted in zip(inputs.split(sizes), targets.split(sizes), strict=True):
-        (F.mse_loss(batch @ weight, wanted) * len(wanted) / len(targets)).backward()
+    for batch, wanted in parts:
+        (F.mse_loss(batch @ weight, wanted) * len(wanted) / count).backward()
     assert weight.grad is not None
     return weight.grad
 
 
-def _accumulated_at_once(
-    weight: Tensor, inputs: Tensor, targets: Tensor, sizes: list[int]
-) -> Tensor:
+def _accumulated_by_grad(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    weight = weight.clone().requires_grad_()
+    total = torch.zeros_like(weight)
+    for _number, (batch, wanted) in enumerate(parts):
+        loss = F.mse_loss(batch @ weight, wanted, reduction="sum")
+        total += torch.autograd.grad(loss, weight)[0]
+    return total / count
+
+
+def _accumulated_from_the_first(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    """It holds the first part to its end, and so two parts at a time, but not all."""
+    inputs, targets = next(parts)
+    total = inputs.T @ (inputs @ weight - targets)
+    for batch, wanted in parts:
+        total = total + batch.T @ (batch @ weight - wanted)
+    return 2 * total / count
+
+
+def _accumulated_row_by_row(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    rows = (row for part in parts for row in zip(*part, strict=True))
+    return sum((2 * (row @ weight - wanted) * row / count for row, wanted in rows), weight * 0)
+
+
+def _at_once(weight: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
     return 2 * ((inputs @ weight - targets)[:, None] * inputs).mean(0)
 
 
-def _accumulated_means(weight: Tensor, inputs: Tensor, targets: Tensor, sizes: list[int]) -> Tensor:
+def _accumulated_at_once(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    kept = list(parts)
+    inputs, targets = (torch.cat([part[n] for part in kept]) for n in range(2))
+    return _at_once(weight, inputs, targets)
+
+
+def _one_graph(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    """Its parts are forgotten, but the graph of the loss holds them."""
     weight = weight.clone().requires_grad_()
-    for batch, wanted in zip(inputs.split(sizes), targets.split(sizes), strict=True):
-        (F.mse_loss(batch @ weight, wanted) / len(sizes)).backward()
+    loss = sum(F.mse_loss(batch @ weight, wanted) * len(wanted) for batch, wanted in parts)
+    return torch.autograd.grad(loss / count, weight)[0]
+
+
+def _plain_and_kept(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    return _accumulated_plainly(weight, iter(list(parts)), count)
+
+
+def _two_loops(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    length = sum(len(wanted) for _, wanted in parts)
+    total = torch.zeros_like(weight)
+    for batch, wanted in parts:
+        total += _at_once(weight, batch, wanted) * len(wanted) / length
+    return total
+
+
+def _accumulated_means(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    means = [_at_once(weight, batch, wanted) for batch, wanted in parts]
+    return torch.stack(means).mean(0)
+
+
+def _accumulated_plainly(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    weight = weight.clone().requires_grad_()
+    for batch, wanted in parts:
+        F.mse_loss(batch @ weight, wanted).backward()
     assert weight.grad is not None
     return weight.grad
 
 
-def _accumulated_plainly(
-    weight: Tensor, inputs: Tensor, targets: Tensor, sizes: list[int]
-) -> Tensor:
-    return _accumulated_means(weight, inputs, targets, sizes) * len(sizes)
+def _cleared_each_time(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    for batch, wanted in parts:
+        gradient = _at_once(weight, batch, wanted)
+    return gradient
 
 
-def _cleared_each_time(weight: Tensor, inputs: Tensor, targets: Tensor, sizes: list[int]) -> Tensor:
-    batch, wanted = inputs.split(sizes)[-1], targets.split(sizes)[-1]
-    return _accumulated_means(weight, batch, wanted, sizes[-1:])
+def _full_parts_only(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    total, seen, full = torch.zeros_like(weight), 0, 0
+    for batch, wanted in parts:
+        full = full or len(wanted)
+        if len(wanted) == full:
+            seen += full
+            total += full * _at_once(weight, batch, wanted)
+    return total / seen
 
 
-def _full_parts_only(weight: Tensor, inputs: Tensor, targets: Tensor, sizes: list[int]) -> Tensor:
-    kept = sum(size for size in sizes if size == sizes[0])
-    return _accumulated_at_once(weight, inputs[:kept], targets[:kept], sizes)
-
-
-def _half_of_it(weight: Tensor, inputs: Tensor, targets: Tensor, sizes: list[int]) -> Tensor:
-    return _accumulated_at_once(weight, inputs, targets, sizes) / 2
+def _half_of_it(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    return _accumulated_by_backward(weight, parts, count) / 2
 
 
 def _clip_by_torch(gradient: Tensor, scale: float, limit: float) -> Tensor:
@@ -261,9 +314,17 @@ RIGHT_ANSWERS: dict[str, list[Any]] = {
     "ex-scaling-predict": [
         [32768, 14336, 1.4336],
         (torch.tensor(32768), 14336.0, 14336 / 10_000),
+        (32768, 14336, 1.43),
+        (32768, 14336, 1.434),
+        (32768, 14336, torch.tensor(1.43)),
     ],
     "ex-scaling-reuse": [_reuse_by_cost, _reuse_by_counting],
-    "ex-scaling-accumulate": [_accumulated_by_backward, _accumulated_at_once],
+    "ex-scaling-accumulate": [
+        _accumulated_by_backward,
+        _accumulated_by_grad,
+        _accumulated_from_the_first,
+        _accumulated_row_by_row,
+    ],
     "ex-scaling-clip": [_clip_by_torch, _clip_at_the_scaled_limit],
     "ex-scaling-scales": [_scales_by_torch, _scales_in_words],
     "ex-scaling-shares": [_share_as_a_list, _share_by_a_mask],
@@ -292,7 +353,11 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         ((32768, 14336, 0.8192), "processor's time"),
         ((32768, 14336, 0.8192 + 1.4336), "do not add up"),
         ((32768, 14336, 1.4336e-6), "millionths"),
-        ((32768, 14336, 1.43), "millionths"),
+        ((32768, 14336, 1.4), "three digits"),
+        ((32768, 14336, 1.5), "millionths"),
+        ((32768, 14336, 0.82), "processor's time"),
+        ((32768, 14336 + 4 * 32, 1.4464), "no bias"),
+        ((32768 + 16 * 32, 14336 + 4 * 32, 1.4464), ""),
         ((112, 14336, 1.4336), ""),
     ],
     "ex-scaling-reuse": [
@@ -321,9 +386,13 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_accumulated_means, "counts for more"),
         (_accumulated_plainly, "as they are"),
         (_cleared_each_time, "Only the last part"),
-        (lambda *given: _accumulated_plainly(*given) / len(given[2]), "once more"),
-        (lambda *given: len(given[2]) * _accumulated_at_once(*given), "gradient of the sum"),
-        (lambda *given: -_accumulated_at_once(*given), "sign"),
+        (_accumulated_at_once, "before you take the next"),
+        (_one_graph, "before you take the next"),
+        (_plain_and_kept, "before you take the next"),
+        (_two_loops, "only once"),
+        (lambda *given: _accumulated_plainly(*given) / given[2], "once more"),
+        (lambda *given: given[2] * _accumulated_by_backward(*given), "gradient of the sum"),
+        (lambda *given: -_accumulated_by_backward(*given), "sign"),
         (_full_parts_only, ""),
         (_half_of_it, ""),
     ],

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import gc
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 from unittest.mock import ANY  # equal to whatever stands in its place
 
 import torch
 from torch import Tensor
 
 from course_lib import scaling
-from course_lib.exercises import Case, Exercise, Mistake, draw, halves
+from course_lib.exercises import Case, Exercise, Mistake, Watched, draw, halves
 
 # --- predict work, bytes and time -----------------------------------------------------------------
 
 predict = Exercise(
     label="ex-scaling-predict",
     oracle=(32768, 14336, 1.4336),
+    tolerance=0.005,  # three digits are enough; a bias would add nearly 0.9 % to the bytes
     hint="Count the numbers first: the inputs, the weights, the outputs. Then follow the formulas.",
     mistakes=(
         Mistake(
@@ -35,6 +39,10 @@ predict = Exercise(
             "The multiply-adds are right. The outputs are written, and that moves bytes, too.",
         ),
         Mistake(
+            (32768, 14464, ANY),
+            "The multiply-adds are right. This layer has no bias to read.",
+        ),
+        Mistake(
             (2048, 8576, ANY),
             "This is the work for one example; sixteen come together.",
         ),
@@ -45,6 +53,10 @@ predict = Exercise(
         Mistake(
             (32768, 14336, 2.2528),
             "Work and bytes are right. Both go on at the same time, so the two do not add up.",
+        ),
+        Mistake(
+            (32768, 14336, 1.4),
+            "Work, bytes and the choice are right. Give the time with three digits at least.",
         ),
         Mistake(
             (32768, 14336, ANY),
@@ -146,49 +158,93 @@ reuse = Exercise(
 # --- fill in a step from parts --------------------------------------------------------------------
 
 
-def _part_gradients(
-    weight: Tensor, inputs: Tensor, targets: Tensor, sizes: list[int]
-) -> list[Tensor]:
-    """The gradient of each part's mean squared error."""
-    return [
-        2 * batch.T @ (batch @ weight - wanted) / len(wanted)
-        for batch, wanted in zip(inputs.split(sizes), targets.split(sizes), strict=True)
-    ]
+Parts = Iterable[tuple[Tensor, Tensor]]
+Gradient = Callable[[Tensor, Parts, int], Tensor]
+
+_ALL_KEPT = "too many parts in the memory at once"
 
 
-def _whole_gradient(weight: Tensor, inputs: Tensor, targets: Tensor, sizes: list[int]) -> Tensor:
-    return scaling.accumulated_gradient(_part_gradients(weight, inputs, targets, sizes), sizes)
+def _part_gradients(weight: Tensor, parts: Parts) -> tuple[list[Tensor], list[int]]:
+    """The gradient of each part's mean squared error, and the part's length."""
+    gradients, sizes = [], []
+    for batch, wanted in parts:
+        gradients.append(2 * batch.T @ (batch @ weight - wanted) / len(wanted))
+        sizes.append(len(wanted))
+    return gradients, sizes
+
+
+def _whole_gradient(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    return scaling.accumulated_gradient(*_part_gradients(weight, parts))
+
+
+def _gradient_at_once(weight: Tensor, parts: Parts, count: int) -> Tensor:
+    batches, wanted = zip(*parts, strict=True)
+    inputs = torch.cat(batches)
+    return 2 * inputs.T @ (inputs @ weight - torch.cat(wanted)) / count
 
 
 def _parts(generator: torch.Generator) -> Iterator[Case]:
-    """Parts of different lengths; the last is the shortest, and never the only one."""
-    for sizes in ([2, 1], [3, 3, 1], [4, 2, 1], [5, 5, 2], [4, 3], [6, 6, 6, 1]):
+    """Three parts or four, of different lengths; the last is the shortest."""
+    for sizes in ([2, 2, 1], [3, 3, 1], [4, 2, 1], [5, 5, 2], [4, 3, 2], [6, 6, 6, 1]):
         width = draw(generator, 2, 3)
-        yield (
-            halves(generator, width),
-            halves(generator, sum(sizes), width),
-            halves(generator, sum(sizes)),
-            sizes,
-        )
+        parts = [(halves(generator, size, width), halves(generator, size)) for size in sizes]
+        yield halves(generator, width), parts, sum(sizes)
 
 
-Gradient = Callable[[Tensor, Tensor, Tensor, list[int]], Tensor]
+def _one_by_one(parts: Parts, kept: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Make each part when it is asked for, and note how many are alive when the next one is.
+
+    A loop's names hold the last part until then, and an answer may hold one more.
+    """
+    made: list[weakref.ref[Tensor]] = []
+
+    def alive() -> int:
+        return sum(inputs() is not None for inputs in made)
+
+    for batch, wanted in parts:
+        part = batch.clone(), wanted.clone()
+        made.append(weakref.ref(part[0]))
+        yield part
+        del part
+        if not kept and alive() > 2:
+            gc.collect(1)  # what refers to itself may linger; a full collection would take too long
+            kept.append(alive())
+
+
+def _watch_parts(ask: Callable[..., Any], weight: Tensor, parts: Parts, count: int) -> Any:
+    """What an answer returns, unless it keeps the parts."""
+    kept: list[int] = []
+    gradient = ask(weight, _one_by_one(parts, kept), count)
+    return _ALL_KEPT if max(kept, default=0) > 2 else gradient
 
 
 def _from_parts(combine: Callable[[Tensor, list[int]], Tensor]) -> Gradient:
     """An answer that computes the parts' gradients rightly, and then puts them together."""
-    return lambda weight, inputs, targets, sizes: combine(
-        torch.stack(_part_gradients(weight, inputs, targets, sizes)), sizes
-    )
+
+    def answer(weight: Tensor, parts: Parts, count: int) -> Tensor:
+        gradients, sizes = _part_gradients(weight, parts)
+        return combine(torch.stack(gradients), sizes)
+
+    return answer
 
 
-accumulate = Exercise(
+accumulate = Watched(
     label="ex-scaling-accumulate",
     oracle=_whole_gradient,
     cases=_parts,
-    hint="Compare with the gradient of the mean over all examples at once, which you can compute"
-    " here.",
+    watch=_watch_parts,
+    hint="Compare with the gradient of the mean over all examples at once, for a few that you make"
+    " up.",
     mistakes=(
+        Mistake(
+            _gradient_at_once,
+            "This keeps the parts until the end, as a list or in the graph of one loss. They do not"
+            " fit into the memory together: finish with each before you take the next.",
+        ),
+        Mistake(
+            lambda weight, parts, count: torch.zeros_like(weight),
+            "Nothing has come in. The parts come only once: a second loop over them finds none.",
+        ),
         Mistake(
             _from_parts(lambda parts, sizes: parts.mean(0)),
             "The mean of the parts' means: an example of a short part counts for more here.",

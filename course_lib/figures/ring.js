@@ -31,11 +31,11 @@ const core = {
     return held;
   },
 
-  /** What share of all numbers the busiest process has sent at the end, around a ring. */
+  /** How many whole gradients a process has sent at the end, and as many received. */
   ringLoad: (processes) => (2 * (processes - 1)) / processes,
 
-  /** The same if the first process collects everything, adds it up and sends it back. */
-  centreLoad: (processes) => 2 * (processes - 1),
+  /** The same for process 0 if it collects everything, adds it up and sends it back. */
+  centreLoad: (processes) => processes - 1,
 };
 
 function build(kit, data) {
@@ -154,11 +154,16 @@ function build(kit, data) {
         : `Step ${state.step + 1} of ${all}: each process sends a finished sum on, and its right neighbour keeps it.`;
     caption.replaceChildren(
       element("strong", {}, "Parts of the gradient"),
-      "; the darker, the more processes are in the sum; the last process sends to the first",
+      ", a process in each column; the darker, the more processes are in the sum; " +
+        "the last process sends to the first",
     );
+    const through = (load) => Number((2 * load).toFixed(2));
+    const half = Number(core.ringLoad(count).toFixed(2));
+    const centre = core.centreLoad(count);
     load.textContent =
-      `Sent by each process at the end: ${Number(core.ringLoad(count).toFixed(3))} gradients. ` +
-      `If process 0 collected and answered all, ${core.centreLoad(count)} gradients would pass through it.`;
+      `Through each process pass ${through(core.ringLoad(count))} gradients: ${half} out, ${half} in. ` +
+      `If process 0 collected and answered all, ${through(centre)} would pass through it: ` +
+      `${centre} in, ${centre} out.`;
     board.describe(
       `${count} processes with ${count} parts each. ${said} ${whole} of ${count * count} parts are whole sums.`,
     );

@@ -31,6 +31,8 @@ const core = {
   }),
 };
 
+// A machine's rate for 16 bits is that of products of matrices; other layers keep that for 32.
+const PRODUCTS = ["convolution", "linear"];
 const LAYERS = ["convolution", "depthwise", "linear", "element-wise"];
 const KERNELS = [1, 3, 5, 7];
 const TYPES = [
@@ -97,7 +99,8 @@ function build(kit, data) {
         "p",
         { class: "caption" },
         element("strong", {}, "Multiply-adds a second"),
-        ", at most, over multiply-adds a byte; small dots: the same layer with other batches",
+        ", at most, over multiply-adds a byte; small dots: the same layer with other batches; " +
+          "in 16 bits only linear and convolution have a rate of their own",
       ),
       chart.node,
     ),
@@ -132,7 +135,8 @@ function build(kit, data) {
 
   const rates = () => {
     const { memory, float32, half } = data.machines[state.machine];
-    return { memory, processor: state.type === "half" ? half : float32 };
+    const own = state.type === "half" && PRODUCTS.includes(state.layer);
+    return { memory, processor: own ? half : float32 };
   };
   const costAt = (batchPower) =>
     core.cost(state.layer, {
@@ -222,6 +226,7 @@ function build(kit, data) {
     channels.set(state.channels);
     side.set(state.side);
     kernel.input.disabled = !usesKernel();
+    side.input.disabled = !usesSide();
 
     const cost = costAt(state.batch);
     const here = rates();

@@ -23,7 +23,9 @@ def roofline(machines: Mapping[str, tuple[float, float, float]]) -> Figure:
 
     Args:
         machines: name → bytes a second of the memory; multiply-adds a second of the processor in
-            float32; the same for numbers of 16 bits. One to five machines.
+            float32; the same for products of matrices in 16 bits, for linear layers and
+            convolutions (depthwise and element-wise layers keep the rate of float32). One to five
+            machines.
     Raises:
         TypeError: if a rate is no number.
         ValueError: if the machines are too many or none, a name is empty or longer than 24
@@ -46,7 +48,7 @@ def roofline(machines: Mapping[str, tuple[float, float, float]]) -> Figure:
         "roofline",
         asset("roofline.js"),
         {"machines": given},
-        "On which side of the ridge?",
+        "A layer on the roofline of a machine",
         "Change the layer with the controls, or focus the chart: the arrow keys change the batch "
         "and the channels.",
     )
