@@ -420,6 +420,15 @@ def test_the_film_plays_to_its_end_and_stops(book: Book):
 
 
 @site
+def test_the_film_plays_from_the_last_picture_but_one(book: Book):
+    page = book.open(FIGURES["training_film"].html)  # the end of the film is shown at first
+    page.get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_timeout(600)
+    assert (state(page)["frame"], state(page)["playing"]) == ("7", "false")
+
+
+@site
 def test_a_reader_who_wants_calm_gets_a_slow_film(book: Book):
     page = book.open(FIGURES["training_film"].html, reduced_motion="reduce")
     page.get_by_role("button", name="Play").click()

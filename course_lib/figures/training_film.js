@@ -82,7 +82,7 @@ function build(kit, data) {
     timer = setInterval(
       () => {
         if (!kit.host.isConnected) return pause();
-        frame += 1;
+        frame = Math.min(frame + 1, frames - 1); // it may have begun at the last but one
         if (frame === frames - 1) pause();
         else show(false);
       },
