@@ -16,12 +16,11 @@ from course_lib import convolution as conv
 
 Shape = tuple[int, int, int, int]
 _WHY = (
-    "every window is copied before one matrix product does the rest, and once more in the backward"
-    " pass; the twin multiplies where the numbers lie"
+    "every window is copied before a matrix product, which alone takes about as long as the whole"
+    " twin; that multiplies where the numbers lie"
 )
 _WHY_DEPTHWISE = (
-    "a product of one row for each channel leaves most of the processor idle; the twin has a loop"
-    " of its own for it"
+    "each tap is a pass of its own through the cache; the twin keeps its sums in registers"
 )
 
 
@@ -38,8 +37,8 @@ def _layer(name: str, images: Shape, weight: Shape, *at_most: float, **options: 
         multiply_adds=output.numel() * torch.Size(weight[1:]).numel(),
         at_most=dict(zip((FORWARD, BACKWARD), at_most, strict=False)),
         why=_WHY_DEPTHWISE if options.get("groups") == images[1] else _WHY,
-        why_memory="the copied windows are as often the image as a kernel has taps, and are kept"
-        " for the backward pass",
+        why_memory="the copied windows, of a few images at a time, hold each pixel once for every"
+        " tap",
     )
 
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from itertools import product
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -170,7 +171,8 @@ def conv2d(
     """Cross-correlate a batch of images with a bank of kernels; equation (conv-layer).
 
     Twin of `torch.nn.functional.conv2d`. Every window becomes a column of a matrix (im2col), and
-    one matrix product meets all windows with all kernels.
+    one matrix product meets all windows with all kernels. The way back takes equations
+    (conv-grad-weight) and (conv-grad-input), for which no column need be kept.
 
     Args:
         input: ``Tensor[N, C, H, W]`` or ``Tensor[C, H, W]``, any floating dtype.
@@ -190,17 +192,7 @@ def conv2d(
             batch is empty.
     """
     padded, strides, dilations = _enter(input, weight, bias, stride, padding, dilation, groups)
-    out_channels, kernel_size = weight.shape[0], (weight.shape[2], weight.shape[3])
-    windows = sliding_windows(padded, kernel_size, strides, dilations)  # (N, C, kh, kw, oh, ow)
-    height, width = windows.shape[-2:]
-    rows = weight[0].numel()  # numbers a kernel sees at one place
-    matrix = weight.reshape(groups, out_channels // groups, rows)  # (G, O/G, rows)
-    products = [
-        matrix @ part.reshape(part.shape[0], groups, rows, height * width)  # (n, G, O/G, oh ow)
-        for part in windows.split(_images_at_once(windows))
-    ]
-    output = products[0] if len(products) == 1 else torch.cat(products)
-    output = output.reshape(padded.shape[0], out_channels, height, width)
+    output: Tensor = _Gather.apply(padded, weight, strides, dilations, groups)
     if bias is not None:
         output = output + bias[:, None, None]
     return output if input.ndim == 4 else output[0]
@@ -367,12 +359,10 @@ def conv2d_weight(
     _expect_four("weight_size", weight_size)
     _expect_groups(input.shape[1], weight_size, groups)
     ph, pw = expect_pair("padding", padding, minimum=0)
-    out_channels, group_channels, kh, kw = weight_size
-    windows = sliding_windows(F.pad(input, (pw, pw, ph, ph)), (kh, kw), stride, dilation)
-    expect_shape("grad_output", grad_output, (input.shape[0], out_channels, *windows.shape[-2:]))
-    grouped = windows.unflatten(1, (groups, group_channels))  # (N, G, C/G, kh, kw, oh, ow)
-    signal = grad_output.unflatten(1, (groups, out_channels // groups))  # (N, G, O/G, oh, ow)
-    return torch.einsum("ngcijyx,ngoyx->gocij", grouped, signal).flatten(0, 1)
+    padded, kernel_size = F.pad(input, (pw, pw, ph, ph)), (weight_size[2], weight_size[3])
+    windows = sliding_windows(padded, kernel_size, stride, dilation)
+    expect_shape("grad_output", grad_output, (input.shape[0], weight_size[0], *windows.shape[-2:]))
+    return _correlate(windows, grad_output, groups)
 
 
 def conv2d_bias(grad_output: Tensor) -> Tensor:
@@ -453,7 +443,7 @@ def conv_transpose2d(
         )
     if bias is not None:
         expect_shape("bias", bias, (group_out * groups,))
-    images, _, height, width = batched.shape
+    height, width = batched.shape[2:]
     out_height = conv_transpose_output_size(height, kh, sh, ph, extra[0], dh)
     out_width = conv_transpose_output_size(width, kw, sw, pw, extra[1], dw)
     if out_height < 1 or out_width < 1:
@@ -461,17 +451,8 @@ def conv_transpose2d(
             f"padding: expected an output of at least one pixel, got {out_height} x {out_width}"
         )
 
-    matrix = weight.reshape(groups, channels // groups, group_out * kh * kw)
-    pixels = batched.reshape(images, groups, channels // groups, height * width)
-    stamps = (matrix.transpose(1, 2) @ pixels).reshape(
-        images, groups * group_out, kh, kw, height, width
-    )
-    canvas = stamps.new_zeros(images, groups * group_out, out_height + 2 * ph, out_width + 2 * pw)
-    for i in range(kh):
-        for j in range(kw):
-            rows = slice(i * dh, i * dh + (height - 1) * sh + 1, sh)
-            columns = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
-            canvas[:, :, rows, columns] += stamps[:, :, i, j]
+    size = (out_height + 2 * ph, out_width + 2 * pw)
+    canvas: Tensor = _Scatter.apply(batched, weight, size, (sh, sw), (dh, dw), groups)
     output = canvas[:, :, ph : ph + out_height, pw : pw + out_width]
     if bias is not None:
         output = output + bias[:, None, None]
@@ -749,6 +730,131 @@ class Conv2d(nn.Module):
             return conv2d(input, weight, bias, stride, self.padding, dilation, self.groups)
         padded = F.pad(input, self._ends, mode=self.padding_mode)
         return conv2d(padded, weight, bias, stride, 0, dilation, self.groups)
+
+
+# --- what a layer and its gradients stand on ----------------------------------------------------
+
+
+def _gather(
+    padded: Tensor, weight: Tensor, stride: tuple[int, int], dilation: tuple[int, int], groups: int
+) -> Tensor:
+    """Let every output gather the window under its kernel."""
+    out_channels, kernel_size = weight.shape[0], (weight.shape[2], weight.shape[3])
+    windows = sliding_windows(padded, kernel_size, stride, dilation)  # (N, C, kh, kw, oh, ow)
+    if _is_depthwise(weight, groups):
+        return _sum_of_taps(windows, weight)
+    matrix = weight.reshape(groups, out_channels // groups, -1)  # (G, O/G, rows)
+    parts = windows.split(_images_at_once(windows))
+    products = [matrix @ _columns(part, groups) for part in parts]  # (n, G, O/G, oh ow)
+    output = products[0] if len(products) == 1 else torch.cat(products)
+    return output.reshape(padded.shape[0], out_channels, *windows.shape[-2:])
+
+
+def _scatter(
+    signal: Tensor,
+    weight: Tensor,
+    size: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Tensor:
+    """Let every number of the signal stamp its kernel into a canvas, where stamps add up."""
+    (out_channels, group_channels, kh, kw), (height, width) = weight.shape, signal.shape[2:]
+    canvas = signal.new_zeros(signal.shape[0], groups * group_channels, *size)
+    windows = sliding_windows(canvas, (kh, kw), stride, dilation)[..., :height, :width]
+    if _is_depthwise(weight, groups):
+        for i, j in product(range(kh), range(kw)):
+            windows[:, :, i, j].addcmul_(signal, weight[:, :, i, j, None])  # a view of the canvas
+        return canvas
+    matrix = weight.reshape(groups, out_channels // groups, -1).mT  # (G, rows, O/G)
+    at_once = _images_at_once(windows)
+    for target, part in zip(windows.split(at_once), signal.split(at_once), strict=True):
+        pixels = part.reshape(part.shape[0], groups, out_channels // groups, height * width)
+        stamps = (matrix @ pixels).reshape(target.shape)
+        for i, j in product(range(kh), range(kw)):
+            target[:, :, i, j].add_(stamps[:, :, i, j])
+    return canvas
+
+
+def _sum_of_taps(windows: Tensor, weight: Tensor) -> Tensor:
+    """`_gather` where each channel has a kernel of its own: tap by tap, a few images at a time."""
+    output = windows.new_zeros(*windows.shape[:2], *windows.shape[-2:])
+    at_once = _images_at_once(windows)
+    for target, part in zip(output.split(at_once), windows.split(at_once), strict=True):
+        for i, j in product(*map(range, weight.shape[2:])):
+            target.addcmul_(part[:, :, i, j], weight[:, :, i, j, None])
+    return output
+
+
+def _is_depthwise(weight: Tensor, groups: int) -> bool:
+    """Whether each of many channels has one kernel, which is too little for a matrix product.
+
+    In half precision a sum tap by tap would be rounded at each.
+    """
+    return groups > 1 and weight.shape[:2] == (groups, 1) and weight.dtype.itemsize >= 4
+
+
+def _correlate(windows: Tensor, signal: Tensor, groups: int) -> Tensor:
+    """Multiply, for each weight, all pixels that it met by what came back from there."""
+    gradient = windows.new_zeros(())
+    at_once = _images_at_once(windows)
+    for part, sent in zip(windows.split(at_once), signal.split(at_once), strict=True):
+        rows = sent.flatten(2).unflatten(1, (groups, -1))  # (n, G, O/G, oh ow)
+        gradient = gradient + (rows @ _columns(part, groups).mT).sum(0)  # (G, O/G, rows)
+    return gradient.flatten(0, 1).unflatten(1, (-1, windows.shape[2], windows.shape[3]))
+
+
+def _columns(windows: Tensor, groups: int) -> Tensor:
+    """Copy each window into a column: ``Tensor[n, G, rows, oh ow]``."""
+    return windows.flatten(4).unflatten(1, (groups, -1)).flatten(2, 4)
+
+
+class _Gather(torch.autograd.Function):
+    """The layer, and its way back by the formulas."""
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, weight: Tensor, *options: Any) -> Tensor:
+        ctx.save_for_backward(padded, weight)
+        ctx.options = options
+        return _gather(padded, weight, *options)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        # Autocast saved what it had not rounded yet.
+        padded, weight = (saved.to(grad_output.dtype) for saved in ctx.saved_tensors)
+        stride, dilation, groups = ctx.options
+        grad_padded = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_padded = _Scatter.apply(grad_output, weight, padded.shape[2:], *ctx.options)
+        if ctx.needs_input_grad[1]:
+            windows = sliding_windows(padded, weight.shape[2:], stride, dilation)
+            grad_weight = _correlate(windows, grad_output, groups)
+        return grad_padded, grad_weight, None, None, None
+
+
+class _Scatter(torch.autograd.Function):
+    """The transpose of `_Gather`, which is its way back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, signal: Tensor, weight: Tensor, size: tuple[int, int], *options: Any
+    ) -> Tensor:
+        ctx.save_for_backward(signal, weight)
+        ctx.options = options
+        return _scatter(signal, weight, size, *options)
+
+    @staticmethod
+    def backward(ctx: Any, grad_canvas: Tensor) -> tuple[Tensor | None, ...]:
+        signal, weight = (saved.to(grad_canvas.dtype) for saved in ctx.saved_tensors)
+        stride, dilation, groups = ctx.options
+        height, width = signal.shape[2:]
+        grad_signal = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_signal = _Gather.apply(grad_canvas, weight, *ctx.options)[..., :height, :width]
+        if ctx.needs_input_grad[1]:
+            windows = sliding_windows(grad_canvas, weight.shape[2:], stride, dilation)
+            grad_weight = _correlate(windows[..., :height, :width], signal, groups)
+        return grad_signal, grad_weight, None, None, None, None
 
 
 # --- helpers ------------------------------------------------------------------------------------

@@ -322,6 +322,59 @@ def test_a_large_batch_is_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     assert parts == [3, 3, 1]
 
 
+BOTH_WAYS = pytest.mark.parametrize(
+    ("ours", "twin"), [(conv.conv2d, F.conv2d), (conv.conv_transpose2d, F.conv_transpose2d)]
+)
+
+
+@BOTH_WAYS
+def test_parts_have_the_gradients_of_the_whole(
+    ours: Callable[..., Tensor], twin: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conv, "_images_at_once", lambda windows: 3)
+    for weight, groups in ((draw(1, 4, 4, 3, 3), 1), (draw(2, 4, 1, 3, 3), 4)):
+        leaves = [draw(0, 7, 4, 6, 5).requires_grad_(), weight.requires_grad_()]
+        output = ours(*leaves, groups=groups)
+        expected = twin(*leaves, groups=groups)
+        assert_agree(output, expected)
+        signal = draw(3, *expected.shape)
+        for mine, theirs in zip(
+            torch.autograd.grad(output, leaves, signal),
+            torch.autograd.grad(expected, leaves, signal),
+            strict=True,
+        ):
+            assert_agree(mine, theirs)
+
+
+def test_no_column_is_kept_for_the_way_back() -> None:
+    kept: list[int] = []
+
+    def keep(value: Tensor) -> Tensor:
+        kept.append(value.numel())
+        return value
+
+    x, w = draw(0, 2, 4, 8, 8).requires_grad_(), draw(1, 6, 4, 3, 3).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        conv.conv2d(x, w)
+    assert sum(kept) == x.numel() + w.numel()
+
+
+@BOTH_WAYS
+def test_autocast_leads_back_to_the_leaves(
+    ours: Callable[..., Tensor], twin: Callable[..., Tensor]
+) -> None:
+    leaves = [draw(n, 4, 4, 6, 6).float().requires_grad_() for n in (0, 1)]
+    results = []
+    for function in (ours, twin):
+        with torch.autocast("cpu", torch.bfloat16):
+            output = function(*leaves)
+        gradients = torch.autograd.grad(output.sum(), leaves)
+        assert all(gradient.dtype == torch.float32 for gradient in gradients)
+        results.append((output, *gradients))
+    for mine, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(mine.float(), theirs.float(), rtol=0.05, atol=0.5)
+
+
 def test_parts_fit_the_memory_that_they_are_meant_for() -> None:
     for shape in [(64, 64, 3, 3, 30, 30), (64, 3, 1, 1, 4, 4), (8, 512, 7, 7, 224, 224)]:
         windows = torch.empty(shape, device="meta")
