@@ -1139,6 +1139,16 @@ def test_it_compiles_into_one_graph(call: Callable[[Tensor], Tensor]) -> None:
     assert_agree(compiled(x), call(x), tolerance=1e-6)
 
 
+@pytest.mark.parametrize("place", [slice(0, 16), slice(1, 4), slice(5, 18), slice(0, 0)])
+def test_compiled_bytes_need_not_come_in_fours(place: slice) -> None:
+    torch.compiler.reset()
+    one, two = (255 * pictures(4, 2, 19).float()).byte()
+    compiled = torch.compile(topic.alpha_blend, fullgraph=True, backend="eager")
+    for alpha in (0.25, 0.3, 0.7):  # from the second on the number is traced as a variable
+        expected = topic.alpha_blend(one[place], two[place], alpha)
+        assert torch.equal(compiled(one[place], two[place], alpha), expected)
+
+
 # --- for test_fake_cuda: every public function, on tensors of a given device ----------------------
 
 # The functions whose result's shape depends on the numbers in a tensor.
