@@ -412,19 +412,11 @@ def adaptive_avg_pool2d(
     images, (height, width) = _enter_adaptive(input, output_size)
     if images.shape[2] % height == images.shape[3] % width == 0:  # equal windows, side by side
         return avg_pool2d(input, (images.shape[2] // height, images.shape[3] // width))
-    for windows in (width, height):  # the last axis, and then, turned round, the other
-        images = _average_windows(images, windows).transpose(2, 3)
+    for axis, count in ((2, height), (3, width)):  # down first, where whole rows are added
+        bounds = adaptive_bounds(images.shape[axis], count)
+        windows = [images.narrow(axis, first, after - first) for first, after in bounds]
+        images = torch.stack([window.mean(axis) for window in windows], axis)
     return _leave(images, input)
-
-
-def _average_windows(images: Tensor, output_size: int) -> Tensor:
-    """Average along the last axis, to ``Tensor[N, C, H, output_size]``."""
-    bounds = adaptive_bounds(images.shape[-1], output_size)
-    first, after = torch.tensor(bounds, device=images.device).unbind(1)  # (m,)
-    longest = max(end - start for start, end in bounds)
-    places = first[:, None] + torch.arange(longest, device=images.device)  # (m, longest)
-    taps = images[..., places.clamp(max=images.shape[-1] - 1)]  # (N, C, H, m, longest)
-    return taps.where(places < after[:, None], 0).sum(-1) / (after - first)
 
 
 def global_avg_pool2d(input: Tensor) -> Tensor:
