@@ -29,10 +29,12 @@ from benchmarks.core import (
     device_name,
     find_slower,
     is_installed,
+    keep_memory,
     measure,
     threads,
 )
 from benchmarks.picture import draw
+from benchmarks.reasons import MORE_MEMORY
 from course_lib.device import available_devices
 from course_lib.scaling import measure_rates
 
@@ -50,7 +52,7 @@ def find_cases(text: str = "") -> list[Case]:
     names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
     chapters = {n: importlib.import_module(f"benchmarks.{n}") for n in names if n != "__main__"}
     return [
-        replace(case, chapter=name)
+        replace(case, chapter=name, why_memory=MORE_MEMORY.get(case.operation, ""))
         for name, chapter in chapters.items()
         for case in getattr(chapter, "CASES", [])
         if text in f"{name} {case.name()}"
@@ -79,6 +81,7 @@ def run(
     Returns:
         the device's rates, the results, and a line for each case that failed or is not its twin's.
     """
+    keep_memory()
     rates, results, problems = measure_rates(device, budget), list[Result](), list[str]()
     print(
         f"\n{device_name(device)}, threads: {torch.get_num_threads()}, copies"

@@ -44,6 +44,7 @@ def _pairs(
         _two(count),
         directions=directions,
         library="torchvision",
+        why="twelve short passes over a tile in the cache, each of them a call",
         **options,
     )
 
@@ -147,8 +148,7 @@ def _suppression(
         library="torchvision",
         why="the calls of PyTorch's operations cost more than the twin's loop over so few boxes"
         if count <= 1000
-        else "",
-        why_memory="it holds the overlaps of a block of boxes at a time, the twin a flag for each",
+        else "in heaps the best boxes leave little to do, and the calls cost as much as the work",
         **options,
     )
 
@@ -186,7 +186,6 @@ def _by_class(count: int, classes: int) -> Case:
         inputs,
         directions=(FORWARD,),
         library="torchvision",
-        why_memory="it holds the overlaps of a block of boxes at a time, the twin a flag for each",
     )
 
 

@@ -127,8 +127,6 @@ def _accuracy(count: int, classes: int, k: int = 1) -> Case:
         lambda scores, target: twin(scores, target, classes, average="micro", top_k=k),
         _guesses(count, classes),
         "torchmetrics",
-        why_memory="every score is compared with the right one's, so that ties and NaN count alike"
-        " everywhere",
     )
 
 

@@ -37,8 +37,6 @@ def _layer(name: str, images: Shape, weight: Shape, *at_most: float, **options: 
         multiply_adds=output.numel() * torch.Size(weight[1:]).numel(),
         at_most=dict(zip((FORWARD, BACKWARD), at_most, strict=False)),
         why=_WHY_DEPTHWISE if options.get("groups") == images[1] else _WHY,
-        why_memory="the copied windows, of a few images at a time, hold each pixel once for every"
-        " tap",
     )
 
 
@@ -91,7 +89,6 @@ def _large(kernel_size: int, channels: int) -> Case:
         normal(images, weight),
         directions=(FORWARD,),
         at_most={FORWARD: 0.30} if kernel_size == 31 else {},
-        why_memory="the spectrum of every kernel is as large as the padded image",
     )
 
 

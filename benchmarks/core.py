@@ -92,12 +92,12 @@ class Case:
     """whose function the twin is, one of `LIBRARIES`"""
     why: str = ""
     """why the ratio is not reached, in a sentence"""
-    why_memory: str = ""
-    """why it needs more memory than `MEMORY_AT_MOST` allows, in a sentence"""
     slow: bool = False
     """whether a quick run leaves it out"""
     chapter: str = ""
     """filled in by who collects the cases"""
+    why_memory: str = ""
+    """why it needs more memory than `MEMORY_AT_MOST` allows; from `benchmarks.reasons`"""
 
     def name(self) -> str:
         """Tell it from the other cases."""
@@ -285,6 +285,15 @@ def find_slower(results: list[Result], earlier: Mapping[str, float]) -> list[str
         for now in results
         if now.ratio > SLOWER * earlier.get(now.name(), math.inf)
     ]
+
+
+def keep_memory() -> None:
+    """Bring the C library where every longer run brings it: to keep what is freed, up to 32 MiB.
+
+    Before it has seen such a block freed, it asks the system for each large tensor anew, which on
+    some machines costs more than the operation; the first cases would differ from the others.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
 
 
 @contextmanager

@@ -66,7 +66,6 @@ def _case(
         inputs,
         at_most=dict(zip((FORWARD, BACKWARD), at_most, strict=False)),
         why=_WHY.get(operation, ""),
-        why_memory=_WHY_MEMORY.get(operation, ""),
     )
 
 
@@ -102,16 +101,10 @@ def _halving(operation: str, nchw: tuple[float, ...]) -> list[Case]:
 
 
 _WHY = {
-    "avg_pool2d": "it passes over memory three times, for the sums down each window, those across,"
-    " and the division; the twin needs one pass",
+    "avg_pool2d": "the sums down each window, those across and the division are three passes, and"
+    " the first alone reads all that the twin reads",
     "max_pool2d": "it passes over memory twice, down each window and across; in the backward pass"
     " it looks for the first maximum tap by tap, where the twin wrote down its place",
-}
-_WHY_MEMORY = {
-    "avg_pool2d": "the sums down each window are kept until those across are made",
-    "adaptive_avg_pool2d": "sums along one axis, or copied windows where these are of unequal"
-    " length, are larger than the small result",
-    "max_pool2d": "a padded copy, or in the backward pass a mask for each tap of the window",
 }
 SHAPES: list[Shape] = [(64, 16, 28, 28), (16, 64, 56, 56), (16, 256, 28, 28)]
 

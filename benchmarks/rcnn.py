@@ -77,9 +77,6 @@ def _case(
         on_cuda={} if operation == "roi_pool" or not at_most else dict.fromkeys(BOTH, 1.0),
         library="torchvision",
         why=_WHY[operation],
-        why_memory="the sparse matrix is turned round for the backward pass"
-        if operation == "roi_align"
-        else "",
     )
 
 

@@ -45,8 +45,6 @@ def _nearest(count: int, width: int, classes: int) -> Case:
         transfer.nearest_mean,
         lambda features, means: torch.cdist(features, means).argmin(1),
         normal((count, width), (classes, width)),
-        why_memory="it takes the differences of all numbers; the twin's product of matrices loses"
-        " digits where two means are close",
         multiply_adds=count * width * classes,
         directions=(FORWARD,),
     )

@@ -740,9 +740,10 @@ def _gather(
 ) -> Tensor:
     """Let every output gather the window under its kernel."""
     out_channels, kernel_size = weight.shape[0], (weight.shape[2], weight.shape[3])
-    windows = sliding_windows(padded, kernel_size, stride, dilation)  # (N, C, kh, kw, oh, ow)
     if _is_depthwise(weight, groups):
-        return _sum_of_taps(windows, weight)
+        padded = padded.contiguous()  # its planes are taken apart
+        return _sum_of_taps(sliding_windows(padded, kernel_size, stride, dilation), weight)
+    windows = sliding_windows(padded, kernel_size, stride, dilation)  # (N, C, kh, kw, oh, ow)
     matrix = weight.reshape(groups, out_channels // groups, -1)  # (G, O/G, rows)
     parts = windows.split(_images_at_once(windows))
     products = [matrix @ _columns(part, groups) for part in parts]  # (n, G, O/G, oh ow)
@@ -777,13 +778,15 @@ def _scatter(
 
 
 def _sum_of_taps(windows: Tensor, weight: Tensor) -> Tensor:
-    """`_gather` where each channel has a kernel of its own: tap by tap, a few images at a time."""
-    output = windows.new_zeros(*windows.shape[:2], *windows.shape[-2:])
-    at_once = _images_at_once(windows)
-    for target, part in zip(output.split(at_once), windows.split(at_once), strict=True):
+    """`_gather` where each channel has a kernel of its own: tap by tap, a few planes at a time."""
+    planes = windows.flatten(0, 1)  # (N C, kh, kw, oh, ow)
+    weights = weight[:, 0, :, :, None, None].repeat(windows.shape[0], 1, 1, 1, 1)
+    output = planes.new_zeros(planes.shape[0], *planes.shape[3:])
+    parts = (tensor.split(_images_at_once(planes)) for tensor in (output, planes, weights))
+    for target, part, scale in zip(*parts, strict=True):
         for i, j in product(*map(range, weight.shape[2:])):
-            target.addcmul_(part[:, :, i, j], weight[:, :, i, j, None])
-    return output
+            target.addcmul_(part[:, i, j], scale[:, i, j])
+    return output.unflatten(0, windows.shape[:2])
 
 
 def _is_depthwise(weight: Tensor, groups: int) -> bool:

@@ -353,9 +353,9 @@ def nearest_mean(features: Tensor, means: Tensor) -> Tensor:
     expect_tensor("means", means, ndim=2, floating=True)
     expect_alike(features=features, means=means)
     expect_shape("means", means, (None, features.shape[1]))
-    # As differences, not as |x|² − 2 x·m + |m|², which loses digits where the two are close.
-    squared = (features[:, None] - means).square().sum(-1)  # (N, K)
-    return squared.nan_to_num(nan=torch.inf).argmin(1)
+    # By differences, not as |x|² − 2 x·m + |m|², which loses digits where the two are close.
+    far = torch.cdist(features, means, compute_mode="donot_use_mm_for_euclid_dist")  # (N, K)
+    return far.nan_to_num(nan=torch.inf).argmin(1)
 
 
 # --- how alike two representations are ------------------------------------------------------------

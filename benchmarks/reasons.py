@@ -1,0 +1,46 @@
+"""Why an operation needs more than twice its twin's memory, a sentence for each."""
+
+_STEPS = (
+    "automatic differentiation keeps what each step gave; the twin's backward pass is written by"
+    " hand"
+)
+_WINDOWS = (
+    "the copied windows, of a few images at a time, hold each pixel once for every tap of the"
+    " kernel"
+)
+_BLOCK = "it holds the overlaps of a block of boxes at a time, the twin a flag for each"
+_SOURCES = "where each pixel comes from is computed for the whole batch at once"
+
+MORE_MEMORY = {
+    "accuracy": "every score is compared with the right one's, so that ties and NaN count alike in"
+    " every accuracy",
+    "adaptive_avg_pool2d": "the averages down the picture are kept until those across are made",
+    "avg_pool2d": "the sums down each window are kept until those across are made",
+    "batch_norm": _STEPS,
+    "batch_norm_backward": "the formula is written term by term, each as large as the batch",
+    "batched_nms": _BLOCK,
+    "binary_cross_entropy_with_logits": _STEPS,
+    "conv2d": _WINDOWS,
+    "conv2d_fft": "the spectrum of every kernel is as large as the padded image",
+    "conv2d_input": _WINDOWS,
+    "conv2d_weight": _WINDOWS,
+    "conv_transpose2d": _WINDOWS,
+    "crop": "the place of every pixel is looked up, a corner for each picture; the twin cuts views",
+    "cross_correlate2d": _WINDOWS,
+    "layer_norm": _STEPS,
+    "max_pool2d": "a padded copy, or in the backward pass a mask for each tap of the window",
+    "mean_average_precision": "the detections of all images are matched at once, at every"
+    " threshold and size",
+    "nms": _BLOCK,
+    "roi_align": "the sparse matrix is turned round for the backward pass",
+    "rotate": _SOURCES,
+    "separable_conv2d": _WINDOWS,
+    "sigmoid": "the larger score, two powers and their sum are steps of their own, so that no"
+    " score is too large",
+    "smooth_l1_loss": _STEPS,
+    "softmax": _STEPS,
+    "ssim": "five blurred pictures are held at once, as the formula has them",
+    "top_k_accuracy": "every score is compared with the right one's, so that ties and NaN count"
+    " alike in every accuracy",
+    "warp": _SOURCES,
+}
