@@ -31,7 +31,8 @@ TWINS: dict[str, tuple[Callable[..., Any], Callable[..., Tensor]]] = {
 _WHY = {
     "roi_align": "reading between the cells is one sparse matrix product, and making the matrix"
     " takes its time too",
-    "roi_pool": "the backward pass adds up gradients at places all over the map, number by number",
+    "roi_pool": "keys of 64 bits, which hold a value and its place, take a third to half"
+    " of the time, and only one thread adds up the gradients",
 }
 
 

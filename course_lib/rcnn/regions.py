@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -98,40 +97,43 @@ def roi_pool(input: Tensor, boxes: Boxes, output_size: Size, spatial_scale: floa
         *_ranges(corners[:, 0], corners[:, 2], columns, input.shape[3]),
     )
     features = input.permute(0, 2, 3, 1).contiguous()  # (N, H, W, C)
-    shape = (len(rois) * rows * columns, input.shape[1])
     if input.requires_grad and torch.is_grad_enabled():
-        pooled: Tensor = _LargestOfKeys.apply(features, bins, shape)  # type: ignore[no-untyped-call]
+        pooled: Tensor = _LargestOfKeys.apply(features, bins)  # type: ignore[no-untyped-call]
     else:
-        pooled = input.new_zeros(shape)
+        pooled = input.new_zeros(*bins.shape(), input.shape[1])
         for some, maxima in _range_maxima(features, bins):
-            pooled.index_copy_(0, some, maxima)
-    return pooled.unflatten(0, (-1, rows, columns)).permute(0, 3, 1, 2)
+            pooled.flatten(0, 1).index_copy_(0, some, maxima)
+    return pooled.unflatten(1, (rows, columns)).permute(0, 3, 1, 2)
 
 
 class _LargestOfKeys(torch.autograd.Function):
     """The maxima, from keys that tell which cell they come from: that one gets the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, bins: _Bins, shape: tuple[int, int]) -> Tensor:
-        values, filled = features.flatten(), bins.filled()
-        pooled = features.new_empty(shape)
-        place = torch.empty(shape, dtype=torch.int64, device=features.device)
-        pooled[~filled], place[~filled] = 0, len(values)  # the place of nothing: after the last
-        for some, maxima in _range_maxima(_keys(features), bins):
-            found = maxima.bitwise_not_().bitwise_and_(_LOWER)
-            place.index_copy_(0, some, found)
-            pooled.index_copy_(0, some, values.take(found))
+    def forward(ctx: Any, features: Tensor, bins: _Bins) -> Tensor:
+        pooled = features.new_empty(*bins.shape(), features.shape[3])
+        place = torch.empty_like(pooled, dtype=torch.int32)  # half as much to move as int64
+        values, places = pooled.flatten(0, 1), place.flatten(0, 1)
+        empty = bins.filled().logical_not().nonzero()[:, 0]
+        values.index_fill_(0, empty, 0)
+        places.index_fill_(0, empty, features.numel())  # the place of nothing
+        for some, keys in _range_maxima(_keys(features), bins):
+            places.index_copy_(0, some, keys.int())  # the lower half
+            values.index_copy_(0, some, _values(keys, features))
         ctx.save_for_backward(place)
         ctx.shape = features.shape
         return pooled
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (place,) = ctx.saved_tensors
         total = gradient.new_zeros(ctx.shape.numel() + 1)
-        total.scatter_add_(0, place.flatten(), gradient.flatten())
-        return total[:-1].view(ctx.shape), None, None
+        # A part at a time: its copy, with the channels last, stays in the cache.
+        tile = max(1, tile_size(place.device) // max(1, place[:1].numel()))
+        for places, some in zip(place.split(tile), gradient.split(tile), strict=True):
+            total.scatter_add_(0, places.flatten().long(), some.flatten())
+        return total[:-1].flip(0).view(ctx.shape), None
 
 
 class _Bins(NamedTuple):
@@ -145,6 +147,10 @@ class _Bins(NamedTuple):
     left: Tensor
     """``Tensor[K, columns]``"""
     right: Tensor
+
+    def shape(self) -> tuple[int, int]:
+        """How many regions, and how many bins each has."""
+        return len(self.image), self.top.shape[1] * self.left.shape[1]
 
     def filled(self) -> Tensor:
         """Which bins hold a cell; ``Tensor[K * rows * columns]``, bool."""
@@ -160,25 +166,33 @@ def _ranges(first: Tensor, last: Tensor, parts: int, size: int) -> tuple[Tensor,
     return tuple((first[:, None] + at).clamp(0, size).long() for at in (starts, ends))  # type: ignore[return-value]
 
 
-_LOWER = 2**32 - 1
-"""the bits of a key's lower half"""
-
-
 def _keys(features: Tensor) -> Tensor:
     """Number the values so that the larger has the larger number, and of equal ones the first.
 
     Returns:
-        ``Tensor[N, H, W, C]``, int64: the value's rank in the upper half; in the lower half all
-        bits of its place turned over, which decides between equal values.
+        ``Tensor[N, H, W, C]``, int64: the value's rank in the upper half; in the lower half its
+        place, counted back from the last one, 0, which decides between equal values.
     """
     if features.dtype == torch.float64:
         rank = features.unique(return_inverse=True)[1]
     else:  # the bits of a float are in order as they stand, but for the negative ones
         clean = features.float().where(~features.isnan(), torch.nan) + 0  # one NaN, and no -0
-        rank = clean.contiguous().view(torch.int32)
-        rank = (rank ^ ((rank >> 31) & (2**31 - 1))).long()
-    place = torch.arange(features.numel(), device=features.device).view(features.shape)
-    return (rank << 32) + (_LOWER - place)
+        rank = _turn_negative(clean.view(torch.int32)).long()
+    place = torch.arange(features.numel() - 1, -1, -1, device=features.device)
+    return rank.bitwise_left_shift_(32).add_(place.view(features.shape))
+
+
+def _values(keys: Tensor, features: Tensor) -> Tensor:
+    """The values that keys stand for; a rank of 32 bits is the value itself."""
+    if features.dtype == torch.float64:
+        return features.take(features.numel() - 1 - (keys & (2**32 - 1)))
+    rank = (keys >> 32).int()
+    return _turn_negative(rank).view(torch.float32).to(features.dtype)
+
+
+def _turn_negative(bits: Tensor) -> Tensor:
+    """Turn over all bits of negative numbers but the sign; twice is as before."""
+    return (bits >> 31).bitwise_and_(2**31 - 1).bitwise_xor_(bits)
 
 
 def _range_maxima(values: Tensor, bins: _Bins) -> Iterator[tuple[Tensor, Tensor]]:
@@ -191,7 +205,8 @@ def _range_maxima(values: Tensor, bins: _Bins) -> Iterator[tuple[Tensor, Tensor]
     Args:
         values: ``Tensor[N, H, W, C]``.
     Yields:
-        the bins' numbers, ``Tensor[B]``, and their maxima, ``Tensor[B, C]``.
+        the bins' numbers, ``Tensor[B]``, and their maxima, ``Tensor[B, C]``, which the next ones
+        overwrite.
     """
     (height, width, channels), (count, rows) = values.shape[1:], bins.top.shape
     tall = _levels(bins.bottom - bins.top, height)[:, :, None]  # (K, rows, 1)
@@ -210,6 +225,7 @@ def _range_maxima(values: Tensor, bins: _Bins) -> Iterator[tuple[Tensor, Tensor]
     ends = torch.searchsorted(ordered, kinds).tolist()
 
     tile = max(1, tile_size(values.device) // max(1, channels))
+    spare = values.new_empty(2, min(tile, len(order)), channels)
     for high in range(height.bit_length()):
         if high > 0:
             values = _double(values, 1, high)
@@ -220,15 +236,21 @@ def _range_maxima(values: Tensor, bins: _Bins) -> Iterator[tuple[Tensor, Tensor]
                 return
             if broad > 0:
                 table = _double(table, 2, broad)
-            for some in order[first:last].split(tile):
-                image, top, left, low, right = place[:, some]
-                cells = [
-                    (image * table.shape[1] + y) * table.shape[2] + x
-                    for y in (top, low)
-                    for x in (left, right)
-                ]
-                flat = table.flatten(0, 2)
-                yield some, reduce(torch.maximum, (flat.index_select(0, cell) for cell in cells))
+            image, top, left, low, right = place[:, order[first:last]]
+            windows = [  # of one cell there is no second beside it
+                (image * table.shape[1] + y) * table.shape[2] + x
+                for y in ((top, low) if high > 0 else (top,))
+                for x in ((left, right) if broad > 0 else (left,))
+            ]
+            flat = table.flatten(0, 2)
+            parts = (cells.split(tile) for cells in (order[first:last], *windows))
+            for some, cell, *others in zip(*parts, strict=True):
+                maxima, more = spare[:, : len(some)]
+                torch.index_select(flat, 0, cell, out=maxima)
+                for cell in others:
+                    torch.index_select(flat, 0, cell, out=more)
+                    torch.maximum(maxima, more, out=maxima)
+                yield some, maxima
 
 
 def _double(maxima: Tensor, axis: int, level: int) -> Tensor:
@@ -332,7 +354,7 @@ def roi_align(
     x1, y1, x2, y2 = (rois[:, 1:].to(precise) * spatial_scale - (0.5 if aligned else 0.0)).unbind(1)
     vertical = _axis(y1, y2, rows, input.shape[2], sampling_ratio, aligned)
     horizontal = _axis(x1, x2, columns, input.shape[3], sampling_ratio, aligned)
-    image = rois[:, 0].long() * input.shape[2]
+    image = rois[:, 0].int() * input.shape[2]
     combine = _products if sampling_ratio > 0 else _ragged_products
     features = input.permute(0, 2, 3, 1).flatten(0, 2).to(precise)  # (N H W, C)
     means = _weighted_sums(features, *combine(image, vertical, horizontal, input.shape[3]))
@@ -343,11 +365,11 @@ class _Axis(NamedTuple):
     """The cells that each bin reads along one axis, and their weights."""
 
     cells: Tensor
-    """``Tensor[K, bins, taps]``, int64"""
+    """``Tensor[K, bins, taps]``, int32, in which a sparse product counts"""
     weights: Tensor
     """``Tensor[K, bins, taps]``; 0 where there is nothing to read"""
     taps: Tensor
-    """``Tensor[K]``: how many of them count in a region"""
+    """``Tensor[K]``, int32: how many of them count in a region"""
 
 
 def _axis(
@@ -369,12 +391,13 @@ def _axis(
     cells = torch.cat((first, (first + 1).clamp(max=size - 1)), 2)
     weights = torch.cat((weight * (1 - (at - first)), weight * (at - first)), 2)
     if sampling_ratio > 0:
-        return _Axis(cells, weights, 2 * points[:, 0, 0].long())
+        return _Axis(cells.int(), weights, 2 * points[:, 0, 0].int())
     # The points are at most a cell apart, so that n of them read n + 1 neighbours.
     start, window = first[:, :, :1], torch.arange(most + 1, device=low.device)
     neighbours = weights.new_zeros(len(low), bins, most + 1)
     neighbours.scatter_add_(2, (cells - start).clamp(0, most), weights)
-    return _Axis((start + window).clamp(max=size - 1), neighbours, points[:, 0, 0].long() + 1)
+    cells = (start + window).clamp(max=size - 1)
+    return _Axis(cells.int(), neighbours, points[:, 0, 0].int() + 1)
 
 
 def _products(image: Tensor, vertical: _Axis, horizontal: _Axis, width: int) -> Matrix:
@@ -390,25 +413,39 @@ def _products(image: Tensor, vertical: _Axis, horizontal: _Axis, width: int) -> 
     cells = rows[:, :, None, :, None] + horizontal.cells[:, None, :, None]
     weights = vertical.weights[:, :, None, :, None] * horizontal.weights[:, None, :, None]
     taps = cells.shape[3] * cells.shape[4]
-    starts = torch.arange(0, cells.numel() + 1, taps, device=cells.device)
+    starts = torch.arange(0, cells.numel() + 1, taps, device=cells.device, dtype=cells.dtype)
     return starts, cells.flatten(), weights.flatten()
 
 
 def _ragged_products(image: Tensor, vertical: _Axis, horizontal: _Axis, width: int) -> Matrix:
     """`_products` where the bins of each region read as many cells as it needs."""
     (count, rows, tall), (columns, wide) = vertical.cells.shape, horizontal.cells.shape[1:]
-    region = torch.arange(count, device=image.device).repeat_interleave(rows * columns)
-    taps = (vertical.taps * horizontal.taps)[region]  # (R,)
-    starts = torch.cat((taps.new_zeros(1), taps.cumsum(0)))
-    bin_ = torch.arange(len(taps), device=image.device).repeat_interleave(taps)  # (entries,)
-    region = region[bin_]
-    tap = torch.arange(len(bin_), device=image.device) - starts[bin_]
-    row, column = tap // horizontal.taps[region], tap % horizontal.taps[region]
-    row = bin_ // columns * tall + row
-    column = (region * columns + bin_ % columns) * wide + column
-    cells = (image[region] + vertical.cells.flatten()[row]) * width
-    cells = cells + horizontal.cells.flatten()[column]
-    return starts, cells, vertical.weights.flatten()[row] * horizontal.weights.flatten()[column]
+    region = torch.arange(count, device=image.device, dtype=torch.int32)
+    region = region.repeat_interleave(rows * columns)  # (R,)
+    taps = (vertical.taps * horizontal.taps).index_select(0, region)
+    starts = torch.cat((taps.new_zeros(1), taps.cumsum(0, dtype=torch.int32)))
+    # What the cells share that a bin reads of one row of the map is looked up once, for that line.
+    bin_, nth = _runs(vertical.taps.index_select(0, region))  # (lines,)
+    region = region.index_select(0, bin_)
+    row = bin_ // columns * tall + nth
+    above = image.index_select(0, region) + vertical.cells.flatten().index_select(0, row)
+    heights = vertical.weights.flatten().index_select(0, row)
+    before = (region * columns + bin_ % columns) * wide
+    line, nth = _runs(horizontal.taps.index_select(0, region))  # (entries,)
+    column = before.index_select(0, line) + nth
+    cells = horizontal.cells.flatten().index_select(0, column)
+    cells += (above * width).index_select(0, line)
+    weights = horizontal.weights.flatten().index_select(0, column)
+    return starts, cells, weights.mul_(heights.index_select(0, line))
+
+
+def _runs(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Repeat the number of each run as often as it counts; and which of its run each entry is."""
+    run = torch.arange(len(counts), device=counts.device, dtype=torch.int32)
+    run = run.repeat_interleave(counts)
+    nth = torch.arange(len(run), device=counts.device, dtype=torch.int32)
+    first = counts.cumsum(0, dtype=torch.int32) - counts
+    return run, nth - first.index_select(0, run)
 
 
 def _weighted_sums(features: Tensor, starts: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
