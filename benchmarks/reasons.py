@@ -30,7 +30,8 @@ MORE_MEMORY = {
     "layer_norm": _STEPS,
     "log_softmax": "the shifted scores and their powers are held at once",
     "max_pool2d": "a padded copy, or in the backward pass a mask for each tap of the window",
-    "max_pool2d with indices": "which tap wins is marked for every window before places are written",
+    "max_pool2d with indices": "which tap wins is marked for every window before the places are"
+    " written",
     "mean_average_precision": "the detections of all images are matched at once, at every"
     " threshold and size",
     "nms": _BLOCK,
