@@ -799,12 +799,14 @@ def _is_depthwise(weight: Tensor, groups: int) -> bool:
 
 def _correlate(windows: Tensor, signal: Tensor, groups: int) -> Tensor:
     """Multiply, for each weight, all pixels that it met by what came back from there."""
-    gradient = windows.new_zeros(())
+    exact = torch.promote_types(windows.dtype, torch.float32)  # to add up many parts in
+    gradient = windows.new_zeros((), dtype=exact)
     at_once = _images_at_once(windows)
     for part, sent in zip(windows.split(at_once), signal.split(at_once), strict=True):
         rows = sent.flatten(2).unflatten(1, (groups, -1))  # (n, G, O/G, oh ow)
-        gradient = gradient + (rows @ _columns(part, groups).mT).sum(0)  # (G, O/G, rows)
-    return gradient.flatten(0, 1).unflatten(1, (-1, windows.shape[2], windows.shape[3]))
+        gradient = gradient + (rows @ _columns(part, groups).mT).sum(0, dtype=exact)
+    gradient = gradient.to(windows.dtype).flatten(0, 1)  # of (G, O/G, rows)
+    return gradient.unflatten(1, (-1, windows.shape[2], windows.shape[3]))
 
 
 def _columns(windows: Tensor, groups: int) -> Tensor:

@@ -346,6 +346,13 @@ def test_parts_have_the_gradients_of_the_whole(
             assert_agree(mine, theirs)
 
 
+def test_many_parts_are_not_rounded_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conv, "_images_at_once", lambda windows: 1)
+    x, signal = torch.ones(1000, 1, 3, 3), torch.ones(1000, 1, 1, 1)
+    halves = conv.conv2d_weight(x.bfloat16(), (1, 1, 3, 3), signal.bfloat16())
+    assert torch.equal(halves.float(), torch.full((1, 1, 3, 3), 1000.0))  # one by one: 256
+
+
 def test_no_column_is_kept_for_the_way_back() -> None:
     kept: list[int] = []
 
