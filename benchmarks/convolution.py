@@ -19,6 +19,10 @@ _WHY = (
     "every window is copied before a matrix product, which alone takes about as long as the whole"
     " twin; that multiplies where the numbers lie"
 )
+_WHY_PRODUCT = (
+    "the product is the same, by another library, and checks in Python cost a tenth of a"
+    " millisecond"
+)
 _WHY_DEPTHWISE = (
     "each tap is a pass of its own through the cache; the twin keeps its sums in registers"
 )
@@ -36,7 +40,11 @@ def _layer(name: str, images: Shape, weight: Shape, *at_most: float, **options: 
         normal(images, weight),
         multiply_adds=output.numel() * torch.Size(weight[1:]).numel(),
         at_most=dict(zip((FORWARD, BACKWARD), at_most, strict=False)),
-        why=_WHY_DEPTHWISE if options.get("groups") == images[1] else _WHY,
+        why=_WHY_DEPTHWISE
+        if options.get("groups") == images[1]
+        else _WHY_PRODUCT
+        if weight[2:] == (1, 1)
+        else _WHY,
     )
 
 

@@ -37,7 +37,8 @@ MORE_MEMORY = {
     "nms": _BLOCK,
     "roi_align": "the sparse matrix is turned round for the backward pass",
     "rotate": _SOURCES,
-    "separable_conv2d": _WINDOWS,
+    "separable_conv2d": "the result of the first pass and its padded copy are held beside the"
+    " second's",
     "sigmoid": "the larger score, two powers and their sum are steps of their own, so that no"
     " score is too large",
     "smooth_l1_loss": _STEPS,

@@ -354,7 +354,10 @@ def nearest_mean(features: Tensor, means: Tensor) -> Tensor:
     expect_alike(features=features, means=means)
     expect_shape("means", means, (None, features.shape[1]))
     # By differences, not as |x|² − 2 x·m + |m|², which loses digits where the two are close.
-    far = torch.cdist(features, means, compute_mode="donot_use_mm_for_euclid_dist")  # (N, K)
+    exact = torch.promote_types(features.dtype, torch.float32)  # `cdist` has no half precision
+    far = torch.cdist(
+        features.to(exact), means.to(exact), compute_mode="donot_use_mm_for_euclid_dist"
+    )  # (N, K)
     return far.nan_to_num(nan=torch.inf).argmin(1)
 
 

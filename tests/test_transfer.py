@@ -384,6 +384,12 @@ def test_nearest_mean_equals_scikit_learns(
     assert answers.tolist() == twin.predict(others.cpu().numpy()).tolist()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_nearest_mean_in_half_precision(dtype: torch.dtype) -> None:
+    means = torch.tensor([[0.0, 1.0], [2.0, 0.0]], dtype=dtype)
+    assert tr.nearest_mean(means.flip(0), means).tolist() == [1, 0]
+
+
 def test_nearest_mean_of_ties_and_empty_classes() -> None:
     means = tr.class_means(torch.tensor([[0.0], [2.0]]), torch.tensor([2, 1]), 4)
     assert means[[0, 3]].isnan().all()
