@@ -63,12 +63,13 @@ def describe(result: Result) -> str:
     """Write one line of the table."""
     low, high = result.quartiles
     memory, goal = result.memory_ratio(), ""
+    limit = "-" if result.times_limit is None else f"{result.times_limit:.1f}"
     if result.at_most is not None:
         goal = f"{'ok' if result.ratio <= result.at_most else 'over'} {result.at_most:.2f}"
     return (
         f"{result.operation + ' ' + result.size:64} {result.library:13}{result.direction:14}"
         f"{result.ratio:6.2f}{low:7.2f} -{high:5.2f}{result.rounds:7}{1e3 * result.seconds:10.2f}"
-        f"{1e3 * result.twin_seconds:10.2f}{result.times_limit:8.1f}"
+        f"{1e3 * result.twin_seconds:10.2f}{limit:>8}"
         f"{'-' if memory is None else f'{memory:.1f}':>7}  {goal}"
     ).rstrip()
 

@@ -143,6 +143,7 @@ def _suppression(
         partial(ops.nms, iou_threshold=0.5),
         partial(boxes, count),
         directions=(FORWARD,),
+        limited=False,
         at_most={FORWARD: at_most},
         on_cuda={} if on_cuda is None else {FORWARD: on_cuda},
         library="torchvision",
@@ -172,6 +173,7 @@ def _beside_opencv(count: int) -> Case:
         _nms_by_opencv,
         partial(_clustered, count),
         directions=(FORWARD,),
+        limited=False,
         library="OpenCV",
     )
 
@@ -187,6 +189,7 @@ def _by_class(count: int, classes: int) -> Case:
         partial(ops.batched_nms, iou_threshold=0.5),
         inputs,
         directions=(FORWARD,),
+        limited=False,
         library="torchvision",
     )
 
@@ -285,6 +288,7 @@ def _scores(
         _coco_scored if library == "pycocotools" else _metrics_scored,
         partial(_annotations, images, detections, classes, 7),
         directions=(FORWARD,),
+        limited=False,
         library=library,
         **options,
     )

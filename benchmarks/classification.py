@@ -13,6 +13,7 @@ from torch.nn.utils import fusion
 from torchvision.transforms import functional as tv
 
 from benchmarks.core import FORWARD, Case, by, imported, normal, slow
+from benchmarks.reasons import MORE_MEMORY
 from course_lib import classification as topic
 
 Shape = tuple[int, ...]
@@ -102,7 +103,11 @@ def _normalize(*shape: int) -> Case:
     def twin(images: Tensor) -> Tensor:
         return tv.normalize(images, mean, std)
 
-    return _case("Normalize", by(shape), ours, twin, normal(shape), "torchvision")
+    why = (
+        "both of its steps make a new tensor, for which the system may hand out fresh memory; the"
+        " twin works in place on one copy"
+    )
+    return _case("Normalize", by(shape), ours, twin, normal(shape), "torchvision", why=why)
 
 
 # --- how good a classifier is -------------------------------------------------------------------
@@ -127,6 +132,7 @@ def _accuracy(count: int, classes: int, k: int = 1) -> Case:
         lambda scores, target: twin(scores, target, classes, average="micro", top_k=k),
         _guesses(count, classes),
         "torchmetrics",
+        why=f"{MORE_MEMORY['accuracy']}; the twin looks for the largest only",
     )
 
 
@@ -235,6 +241,8 @@ def _neighbours(count: int, gallery: int, width: int, library: str) -> Case:
         by_torch if library == "torch" else by_scikit,
         normal((count, width), (gallery, width)),
         library,
+        why="it sums the squares of differences; the twin's matrix product is faster, and loses"
+        " digits where two are near",
     )
 
 

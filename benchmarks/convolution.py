@@ -97,6 +97,8 @@ def _large(kernel_size: int, channels: int) -> Case:
         normal(images, weight),
         directions=(FORWARD,),
         at_most={FORWARD: 0.30} if kernel_size == 31 else {},
+        why="three quarters of the time go into the transforms, which take as long for a large"
+        " kernel: only there they pay",
     )
 
 
@@ -117,6 +119,7 @@ def _separable(taps: int, library: str = "torch") -> Case:
         multiply_adds=torch.Size(images).numel() * 2 * taps,
         directions=(FORWARD,),
         library=library,
+        why=_WHY_DEPTHWISE,
     )
 
 

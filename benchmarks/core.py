@@ -90,14 +90,21 @@ class Case:
     """for twins that round differently; relative to the largest number of the result"""
     library: str = "torch"
     """whose function the twin is, one of `LIBRARIES`"""
-    why: str = ""
-    """why the ratio is not reached, in a sentence"""
+    why: str | Mapping[str, str] = ""
+    """why the ratio is missed, or is large where there is none, in a clause; if by direction, only
+    for those"""
     slow: bool = False
     """whether a quick run leaves it out"""
     chapter: str = ""
     """filled in by who collects the cases"""
     why_memory: str = ""
     """why it needs more memory than `MEMORY_AT_MOST` allows; from `benchmarks.reasons`"""
+    whole: str = ""
+    """what a forward call is, where it is more than a pass: ``"an epoch"``"""
+    reads: int | None = None
+    """bytes of the inputs that a pass has to read, where it is not all"""
+    limited: bool = True
+    """whether bytes and multiply-adds say anything about the least time"""
 
     def name(self) -> str:
         """Tell it from the other cases."""
@@ -109,6 +116,10 @@ class Case:
             return self.on_cuda.get(direction) if device.type == "cuda" else None
         goal = self.at_most.get(direction)
         return goal[number_of_threads > 1] if isinstance(goal, tuple) else goal
+
+    def reason(self, direction: str) -> str:
+        """Say why it is slow there, if anything is said about it."""
+        return self.why if isinstance(self.why, str) else self.why.get(direction, "")
 
     def left_out(self, device: torch.device, quick: bool) -> str:
         """Say why it can't be measured there, if it can't."""
@@ -170,15 +181,16 @@ class Result:
     quartiles: tuple[float, float]
     seconds: float
     twin_seconds: float
-    times_limit: float
-    """ours / what the bytes and operations take at the measured rates"""
     rounds: int
+    times_limit: float | None = None
+    """ours / what the bytes and operations take at the measured rates, if that is a limit"""
     at_most: float | None = None
     memory: int | None = None
     """bytes of torch's that ours held at most, beyond what was there before; not the inputs"""
     twin_memory: int | None = None
     why: str = ""
     why_memory: str = ""
+    whole: str = ""
 
     def name(self) -> str:
         """What makes it the same measurement in another run."""
@@ -216,13 +228,14 @@ def measure(
         for name, function in (("ours", case.ours), ("twin", case.twin))
     }
     results = zip(calls["ours"](), calls["twin"](), strict=True)
-    moved = sum(value.nbytes for value in inputs)
+    read = sum(value.nbytes for value in inputs) if case.reads is None else case.reads
+    moved = read
     for mine, expected in results:
         _expect_equal(f"{case.name()}, {direction}", mine, expected, case.tolerance)
         moved += expected.nbytes
     multiply_adds = case.multiply_adds
     if signal is not None:  # both passes read the inputs, and one writes what the other reads
-        moved += sum(value.nbytes for value in inputs) + signal.nbytes
+        moved += read + signal.nbytes
         multiply_adds *= 3
     memory = peak_memory(calls["ours"], device)
     in_torch = LIBRARIES[case.library].in_torch
@@ -243,13 +256,14 @@ def measure(
         quartiles=(low, high),
         seconds=median(seconds["ours"]),
         twin_seconds=median(seconds["twin"]),
-        times_limit=median(seconds["ours"]) / least,
         rounds=len(ratios),
+        times_limit=median(seconds["ours"]) / least if case.limited else None,
         at_most=case.goal(direction, device, torch.get_num_threads()),
         memory=memory,
         twin_memory=twin_memory,
-        why=case.why,
+        why=case.reason(direction),
         why_memory=case.why_memory,
+        whole=case.whole if direction == FORWARD else "",
     )
 
 

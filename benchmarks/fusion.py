@@ -68,10 +68,7 @@ def _blend(height: int, width: int, way: str, at_most: float) -> Case:
         directions=(FORWARD,),
         at_most={FORWARD: at_most},
         library="OpenCV",
-        why="the compiled loop rounds each byte as a float of 32 bits, eight to a vector; OpenCV"
-        " has a loop written for bytes"
-        if way == "compiled"
-        else "each step of the sum is a pass of its own, if through the cache",
+        why="" if way == "compiled" else "each step is a pass of its own, if through the cache",
     )
 
 
@@ -160,7 +157,11 @@ def _step(operation: str, height: int, width: int) -> Case:
             return fusion.pyramid_down(image)
         return fusion.pyramid_up(image, (2 * height, 2 * width))
 
-    return _pictures(operation, (3, height, width), ours, by_opencv, "OpenCV")
+    return _pictures(
+        operation, (3, height, width), ours, by_opencv, "OpenCV",
+        why="each average of two neighbours is a pass through memory, six or eight a step; the"
+        " twin keeps the rows that it needs in the cache",
+    )  # fmt: skip
 
 
 # --- the Poisson equation -----------------------------------------------------------------------
@@ -197,6 +198,8 @@ def _poisson(height: int, width: int, *at_most: float) -> Case:
         at_most=dict(zip((FORWARD,), at_most, strict=False)),
         library="OpenCV",
         tolerance=1.5 / 230,  # its result is in whole numbers, cut off
+        why="half of the time goes into Fourier transforms; the goal is near, and other runs reach"
+        " it",
     )
 
 
@@ -273,6 +276,8 @@ def _defocus(height: int, width: int, sigma: float) -> Case:
     return _pictures(
         "defocus", (3, height, width), lambda image, _: fusion.defocus(image, sigma), by_opencv,
         "OpenCV",
+        why="each tap of the two kernels is a pass of its own, thirteen a kernel; the twin keeps"
+        " its sums in registers",
     )  # fmt: skip
 
 
@@ -289,7 +294,10 @@ def _warped(height: int, width: int) -> Case:
     return _pictures(
         "warp_homography", (3, height, width),
         lambda image, _: fusion.warp_homography(image, matrix.to(image), (height, width))[0],
-        by_opencv, "OpenCV", tolerance=1.5,  # it reads at 32nds of a pixel, and beyond the border
+        by_opencv, "OpenCV",
+        why="places, pixels and what lies beyond the border are some twenty passes over the"
+        " picture; the twin makes one",
+        tolerance=1.5,  # it reads at 32nds of a pixel, and beyond the border
     )  # fmt: skip
 
 
@@ -306,6 +314,8 @@ def _feathered(height: int, width: int) -> Case:
     return Case(
         "feather_weights", f"{height}×{width}", fusion.feather_weights, by_opencv, inputs,
         directions=(FORWARD,), library="OpenCV",
+        why="four running minima, which PyTorch makes together with their places, take most of the"
+        " time; the twin sweeps twice",
     )  # fmt: skip
 
 

@@ -28,7 +28,8 @@ def draw(results: Sequence[Result], path: Path) -> None:
         colour = "#a34700" if missed else "#0069a6"
         look = {"color": colour, "markersize": 5, "fillstyle": "none" if alone else "full"}
         left.plot(result.ratio, place, "o", **look)
-        right.plot(result.times_limit, place, "o", **look)
+        if result.times_limit is not None:
+            right.plot(result.times_limit, place, "o", **look)
         if result.at_most is not None:
             left.plot(result.at_most, place, "|", color="black", markersize=9)
     left.set_yticks(list(places.values()), list(places), fontsize=7)

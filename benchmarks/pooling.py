@@ -100,7 +100,15 @@ def _halving(operation: str, nchw: tuple[float, ...]) -> list[Case]:
     ]
 
 
-_WHY = {
+_WHY: dict[str, str | dict[str, str]] = {
+    "adaptive_avg_pool2d": {
+        BACKWARD: "where the windows overlap, each of seven rows of them fills a gradient as large"
+        " as the picture, and these are added up; the twin adds in place"
+    },
+    "blur_pool2d": {
+        BACKWARD: "adding up the gradients of windows that overlap takes two thirds of the time;"
+        " the twin's convolution adds in place"
+    },
     "avg_pool2d": "the sums down each window, those across and the division are three passes, and"
     " the first alone reads all that the twin reads",
     "max_pool2d": "it passes over memory twice, down each window and across; in the backward pass"

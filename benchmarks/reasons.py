@@ -1,8 +1,9 @@
 """Why an operation needs more than twice its twin's memory, a sentence for each."""
 
-_STEPS = (
-    "automatic differentiation keeps what each step gave; the twin's backward pass is written by"
-    " hand"
+_STEPS = "each step of the formula makes a tensor of its own; the twin needs none between"
+_TIES = (
+    "every score is compared with the right one's, so that ties and NaN are treated alike in"
+    " accuracy and top-k"
 )
 _WINDOWS = (
     "the copied windows, of a few images at a time, hold each pixel once for every tap of the"
@@ -12,8 +13,7 @@ _BLOCK = "it holds the overlaps of a block of boxes at a time, the twin a flag f
 _SOURCES = "where each pixel comes from is computed for the whole batch at once"
 
 MORE_MEMORY = {
-    "accuracy": "every score is compared with the right one's, so that ties and NaN count alike in"
-    " every accuracy",
+    "accuracy": _TIES,
     "adaptive_avg_pool2d": "the averages down the picture are kept until those across are made",
     "avg_pool2d": "the sums down each window are kept until those across are made",
     "batch_norm": _STEPS,
@@ -25,7 +25,8 @@ MORE_MEMORY = {
     "conv2d_input": _WINDOWS,
     "conv2d_weight": _WINDOWS,
     "conv_transpose2d": _WINDOWS,
-    "crop": "the place of every pixel is looked up, a corner for each picture; the twin cuts views",
+    "crop": "each picture has a corner of its own, so every pixel's place is looked up; the twin"
+    " cuts views",
     "cross_correlate2d": _WINDOWS,
     "layer_norm": _STEPS,
     "log_softmax": "the shifted scores and their powers are held at once",
@@ -35,16 +36,15 @@ MORE_MEMORY = {
     "mean_average_precision": "the detections of all images are matched at once, at every"
     " threshold and size",
     "nms": _BLOCK,
-    "roi_align": "the sparse matrix is turned round for the backward pass",
+    "roi_align": "the sparse matrix is transposed for the backward pass",
     "rotate": _SOURCES,
     "separable_conv2d": "the result of the first pass and its padded copy are held beside the"
     " second's",
-    "sigmoid": "the larger score, two powers and their sum are steps of their own, so that no"
-    " score is too large",
+    "sigmoid": "the larger score, two powers and their sum are steps of their own, so that"
+    " nothing overflows",
     "smooth_l1_loss": _STEPS,
     "softmax": _STEPS,
     "ssim": "five blurred pictures are held at once, as the formula has them",
-    "top_k_accuracy": "every score is compared with the right one's, so that ties and NaN count"
-    " alike in every accuracy",
+    "top_k_accuracy": _TIES,
     "warp": _SOURCES,
 }

@@ -87,11 +87,12 @@ CASES = [
     ),
     Case(
         "LossScaler",
-        "a step, 100×100×100",
+        "100×100×100",
         partial(_unscaled, lambda x: scaling.LossScaler(1024.0)),
         partial(_unscaled, lambda x: torch.amp.GradScaler(x.device.type, 1024.0)),
         normal((100, 100, 100)),
         directions=(FORWARD,),
+        whole="a step",
     ),
 ]
 

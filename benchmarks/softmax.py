@@ -19,6 +19,12 @@ Shape = tuple[int, ...]
 # --- probabilities ------------------------------------------------------------------------------
 
 
+_STEP_BY_STEP = (
+    "automatic differentiation goes back step by step, each a pass with a tensor of its own; the"
+    " twin's way back is one loop"
+)
+
+
 def _pointwise(name: str, shape: Shape) -> Case:
     return Case(
         name,
@@ -26,11 +32,23 @@ def _pointwise(name: str, shape: Shape) -> Case:
         partial(getattr(soft, name), dim=1),
         partial(getattr(torch, name), dim=1),
         normal(shape),
+        why={BACKWARD: _STEP_BY_STEP},
     )
 
 
 def _sigmoid(*shape: int) -> Case:
-    return Case("sigmoid", by(shape), soft.sigmoid, torch.sigmoid, normal(shape))
+    return Case(
+        "sigmoid",
+        by(shape),
+        soft.sigmoid,
+        torch.sigmoid,
+        normal(shape),
+        why={
+            FORWARD: "its two exponentials alone take half the time, and every other step is a pass"
+            " of its own; the twin is one loop",
+            BACKWARD: _STEP_BY_STEP,
+        },
+    )
 
 
 def _distributions(count: int, rows: int, classes: int) -> Callable[[torch.Generator], Any]:
@@ -109,7 +127,16 @@ def _soft_loss(*shape: int) -> Case:
 
 
 def _nll(*shape: int) -> Case:
-    return Case("nll_loss", by(shape), soft.nll_loss, F.nll_loss, _labelled(shape))
+    return Case(
+        "nll_loss",
+        by(shape),
+        soft.nll_loss,
+        F.nll_loss,
+        _labelled(shape),
+        reads=shape[0] * (4 + 8),  # of each row one score, and its class
+        why="looking up the scores takes half of the time; classes are checked, and those to ignore"
+        " left out, in passes of their own",
+    )
 
 
 def _binary(*shape: int) -> Case:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.core import FORWARD, Case, by, normal
+from benchmarks.core import BACKWARD, FORWARD, Case, by, normal
 from course_lib import training
 
 Shape = tuple[int, ...]
@@ -101,6 +101,7 @@ def _epoch(
         directions=(FORWARD,),
         at_most=dict(zip((FORWARD,), at_most, strict=False)),
         library=library,
+        whole="an epoch",
         why="the network itself takes most of the time, whoever brings the batches",
     )
 
@@ -148,6 +149,7 @@ def _batch_norm(shape: Shape) -> Case:
         partial(call, training.batch_norm),
         partial(call, F.batch_norm),
         normal(shape, shape[1:2], shape[1:2]),
+        why="so small a batch costs mostly the calls, seventeen beside one",
     )
 
 
@@ -161,6 +163,12 @@ def _layer_norm(shape: Shape) -> Case:
         partial(call, training.layer_norm),
         partial(call, F.layer_norm),
         normal(shape, shape[-1:], shape[-1:]),
+        why={
+            FORWARD: "centring, scaling and shifting are passes of their own through memory; the"
+            " twin does all to a row while it is in the cache",
+            BACKWARD: "automatic differentiation goes back step by step, each a pass with a tensor"
+            " of its own; the twin's way back is one loop",
+        },
     )
 
 
@@ -256,11 +264,12 @@ def _steps(name: str, side: int, **options: Any) -> Case:
 
     return Case(
         name,
-        f"10 steps of {side}×{side}",
+        by((side, side)),
         partial(call, getattr(training, name)),
         partial(call, getattr(torch.optim, name)),
         normal((side, side), (side, side)),
         directions=(FORWARD,),
+        whole="ten steps",
     )
 
 

@@ -595,10 +595,10 @@ def separable_conv2d(input: Tensor, column: Tensor, row: Tensor, padding: Pair =
     expect_tensor("row", row, ndim=1, floating=True)
     expect_alike(input=input, column=column, row=row)
     ph, pw = expect_pair("padding", padding, minimum=0)
-    single = input.reshape(-1, 1, *input.shape[-2:])  # every channel an image of its own
-    tall = conv2d(single, column[None, None, :, None], padding=(ph, 0))
-    both = conv2d(tall, row[None, None, None, :], padding=(0, pw))
-    return both.reshape(*input.shape[:-2], *both.shape[-2:])
+    channels = input.shape[-3]  # each has the same kernel for itself
+    down, across = (taps.expand(channels, 1, -1) for taps in (column, row))
+    tall = conv2d(input, down[..., None], padding=(ph, 0), groups=channels)
+    return conv2d(tall, across[:, :, None], padding=(0, pw), groups=channels)
 
 
 # --- what a stack of layers sees and costs ------------------------------------------------------
@@ -790,11 +790,12 @@ def _sum_of_taps(windows: Tensor, weight: Tensor) -> Tensor:
 
 
 def _is_depthwise(weight: Tensor, groups: int) -> bool:
-    """Whether each of many channels has one kernel, which is too little for a matrix product.
+    """Whether each channel has one kernel, of many or a line: too little for a matrix product.
 
     In half precision a sum tap by tap would be rounded at each.
     """
-    return groups > 1 and weight.shape[:2] == (groups, 1) and weight.dtype.itemsize >= 4
+    little = groups > 1 or 1 in weight.shape[2:]
+    return little and weight.shape[:2] == (groups, 1) and weight.dtype.itemsize >= 4
 
 
 def _correlate(windows: Tensor, signal: Tensor, groups: int) -> Tensor:

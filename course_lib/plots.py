@@ -940,8 +940,8 @@ def _table(name: str, value: Any) -> np.ndarray:
 def _written(table: np.ndarray) -> np.ndarray:
     """Write whole numbers plainly, others with two digits behind the point."""
     finite = table[np.isfinite(table)]
-    form = "{:.0f}" if (finite == finite.round()).all() else "{:.2f}"
-    return np.vectorize(lambda number: form.format(number + 0.0).replace("-", "−"))(table)
+    form = "{:z.0f}" if (finite == finite.round()).all() else "{:z.2f}"  # z: zero has no sign
+    return np.vectorize(lambda number: form.format(number).replace("-", "−"))(table)
 
 
 # --- planes -------------------------------------------------------------------------------------

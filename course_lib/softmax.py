@@ -139,7 +139,7 @@ def softmax(input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor
     """
     _expect_scores("input", input, dim)
     scores = input if dtype is None else input.to(dtype)
-    powers = (scores - _top(scores, dim)).exp()
+    powers = (scores - _top(scores, dim)).exp_()
     return (powers / powers.sum(dim, keepdim=True)).to(scores.dtype)
 
 
@@ -163,7 +163,7 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
         _expect_scores("input", input, one)
     top = _top(input, dims)
     top = top.where(top.isfinite(), 0)  # infinity minus infinity would be NaN
-    total = (input - top).exp().sum(dims, keepdim=True)
+    total = (input - top).exp_().sum(dims, keepdim=True)
     output = (total.log() + top).to(input.dtype)
     return output if keepdim else output.squeeze(dims)
 
@@ -187,7 +187,7 @@ def sigmoid(input: Tensor) -> Tensor:
     expect_tensor("input", input, floating=True)
     finite = input.clamp(max=torch.finfo(input.dtype).max)  # infinity - infinity would be NaN
     top = finite.detach().clamp(min=0)  # the larger of the two scores
-    power, other = (finite - top).exp(), (-top).exp()
+    power, other = (finite - top).exp_(), (-top).exp_()
     return power / (power + other)
 
 
@@ -443,7 +443,7 @@ def _powers(scores: Tensor) -> tuple[Tensor, Tensor]:
 def _softplus(input: Tensor) -> Tensor:
     """``log(1 + exp(input))``, without overflow, and exact where it is small."""
     top = input.detach().clamp(min=0)
-    return top + ((input - top).exp() + (-top).expm1()).log1p()
+    return top + ((input - top).exp_() + (-top).expm1_()).log1p()
 
 
 def _class_axis(input: Tensor) -> int:

@@ -28,6 +28,7 @@ from sphinx.application import Sphinx
 from sphinx.domains.math import MathDomain
 from sphinx.domains.std import StandardDomain
 from sphinx.environment import BuildEnvironment
+from sphinx.environment.collectors.toctree import TocTreeCollector
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
@@ -161,6 +162,24 @@ def equations_of(env: BuildEnvironment, document: str) -> dict[str, str]:
     return {block["label"]: block.astext() for block in blocks if block.get("label")}
 
 
+def short_title(env: BuildEnvironment, document: str) -> str:
+    """A document's title, as far as the colon."""
+    return env.titles[document].astext().partition(":")[0]
+
+
+def chapter_section(env: BuildEnvironment, document: str) -> nodes.section:
+    """An empty section about a chapter, under a link to it."""
+    name, title = document.rpartition("/")[2], short_title(env, document)
+    shown = nodes.inline(title, title)
+    heading = nodes.title("", "", _reference("std", "doc", f"/{document}", shown))
+    return nodes.section("", heading, ids=[name])
+
+
+def list_sections(app: Sphinx, document: nodes.document) -> None:
+    """Name in the page's own contents the sections that were made after it was read."""
+    TocTreeCollector().process_doc(app, document)
+
+
 class ChapterLink(nodes.Inline, nodes.Element):
     """Stands for a link to a chapter, of which only the name is known, until all are read."""
 
@@ -178,7 +197,7 @@ class FillChapterLinks(SphinxPostTransform):
                 logger.warning("expected a chapter of this name, got %s", place["chapter"])
                 place.replace_self(nodes.Text(place["chapter"]))
                 continue
-            title = self.env.titles[document].astext().partition(":")[0]
+            title = short_title(self.env, document)
             shown = nodes.inline(title, title)
             place.replace_self(_reference("std", "doc", f"/{document}", shown))
 
@@ -199,7 +218,7 @@ class FormulaLedger(SphinxDirective):
 
 
 class FillFormulaLedger(SphinxPostTransform):
-    """Measures every equation and lays out the ledger, a table for each chapter."""
+    """Measures every equation and lays out the ledger, a section for each chapter."""
 
     default_priority = 5  # before Sphinx resolves references
 
@@ -207,9 +226,10 @@ class FillFormulaLedger(SphinxPostTransform):
         """Replace the places left on this page."""
         for place in list(self.document.findall(LedgerPlace)):
             self.env.get_domain("math").data["has_equations"][self.env.docname] = True
-            place.replace_self(self._tables())
+            place.replace_self(self._sections())
+            list_sections(self.app, self.document)
 
-    def _tables(self) -> list[nodes.Node]:
+    def _sections(self) -> list[nodes.section]:
         formulas = importlib.import_module("course_lib.formulas")
         measured: dict[str, list[Any]] = {}
         for measurement in formulas.measure():
@@ -229,19 +249,21 @@ class FillFormulaLedger(SphinxPostTransform):
                 chapters.setdefault(equations[formula.label][0], []).append(formula)
             else:
                 logger.warning("formula %s: expected an equation of this label", formula.label)
-        found: list[nodes.Node] = []
-        for document, entries in chapters.items():
-            latex = equations_of(self.env, document)
-            heading = nodes.rubric("", "", _reference("std", "doc", f"/{document}"))
+        found: list[nodes.section] = []
+        for document in sorted(chapters, key=reading_order(self.env).index):
+            latex = equations_of(self.env, document)  # in the order of their numbers
+            place = {label: number for number, label in enumerate(latex)}
             rows = [
                 row
-                for formula in entries
+                for formula in sorted(chapters[document], key=lambda entry: place[entry.label])
                 for row in self._rows(
                     formula, latex[formula.label], measured.get(formula.label, [])
                 )
             ]
             head = ("Implemented by", "Checked against", "Largest error")
-            found += [heading, make_table(head, rows, "formula-ledger")]
+            section = chapter_section(self.env, document)
+            section += make_table(head, rows, "formula-ledger")
+            found.append(section)
         return found
 
     def _rows(self, formula: Any, latex: str, measured: Sequence[Any]) -> list[Row]:
@@ -249,7 +271,7 @@ class FillFormulaLedger(SphinxPostTransform):
         equation = cell(_reference("math", "eq", formula.label), f" {formula.statement}", columns=3)
         equation += nodes.math_block(latex, latex, nowrap=False, number=None, label=None)
         if formula.definition:
-            return [(equation,), (cell("A definition: it only gives something a name", columns=3),)]
+            return [(equation,), (cell("Stated, not checked here", columns=3),)]
         errors: list[str | nodes.Node] = []
         for found in measured:
             words = f" on {found.device.upper()}, {found.cases} cases"
@@ -258,15 +280,27 @@ class FillFormulaLedger(SphinxPostTransform):
         return [(equation,), (cell(source), cell(formula.reference), cell(*errors))]
 
     def _source_link(self, dotted: str) -> nodes.reference:
-        """A link to the function's first line in the repository."""
-        module_name, _, name = dotted.rpartition(".")
-        function = inspect.unwrap(getattr(importlib.import_module(module_name), name))
-        line = inspect.getsourcelines(function)[1]
+        """A link to the function in the repository."""
+        source, line = source_of(dotted)
+        name = dotted.rpartition(".")[2]
         options = self.config.html_theme_options
-        source = f"{module_name.replace('.', '/')}.py"
         address = f"{options['repository_url']}/blob/{options['repository_branch']}/{source}"
         shown = nodes.literal(name, name)
         return nodes.reference("", "", shown, refuri=f"{address}#L{line}", internal=False)
+
+
+def source_of(dotted: str) -> tuple[str, int]:
+    """The file in which a function is written, from the checkout's root, and the line of its name.
+
+    A package only passes on what its modules define, so its name does not tell the file.
+    """
+    module_name, _, name = dotted.rpartition(".")
+    function = inspect.unwrap(getattr(importlib.import_module(module_name), name))
+    root = Path(importlib.import_module("course_lib").__path__[0]).parent
+    path = Path(cast(str, inspect.getsourcefile(function)))
+    lines, first = inspect.getsourcelines(function)  # from its decorators on
+    before = next(n for n, line in enumerate(lines) if line.startswith(("def ", "class ")))
+    return path.relative_to(root).as_posix(), first + before
 
 
 def format_error(error: float) -> list[nodes.Node]:
@@ -470,7 +504,7 @@ class ExecutionTimes(SphinxDirective):
         runs = json.loads(report.read_text("utf-8"))
         rows: list[Row] = [
             (
-                cell(_reference("std", "doc", f"/{run['document']}")),
+                cell(ChapterLink(chapter=run["document"].rpartition("/")[2])),
                 cell(f"{run['seconds']:.1f} s"),
                 cell(f"{run['undisturbed_s']:.1f} s"),
                 cell(f"{run['budget_s']:g} s"),
@@ -485,19 +519,22 @@ class ExecutionTimes(SphinxDirective):
             cell(f"{sum(run['undisturbed_s'] for run in runs):.1f} s"),
             cell(f"{sum(run['budget_s'] for run in runs):g} s"),
             cell(f"{max((run['peak_mib'] for run in runs), default=0):.0f} MiB at most"),
-            cell(f"{sum(not run['cached'] for run in runs)} of {len(runs)} ran in this build"),
+            cell(""),
         )
         rows.append(total)
-        head = ("Chapter", "Time", "Undisturbed", "Budget", "Peak memory", "Status")
-        return [make_table(head, rows, "execution-times")]
+        head = ["Chapter", "Time", "Undisturbed", "Budget", "Peak memory", "Status"]
+        if not any(_status(run) for run in runs):  # a column that would be empty
+            head, rows = head[:-1], [row[:-1] for row in rows]
+        ran = sum(not run["cached"] for run in runs)
+        text = f"{ran} of {len(runs)} chapters ran in this build."
+        return [make_table(head, rows, "execution-times"), nodes.paragraph(text, text)]
 
 
 def _status(run: dict[str, Any]) -> str:
-    """Say in words how a chapter's run went."""
+    """Say what went wrong in a chapter's run, if anything did."""
     if run["status"] != "ok":
         return str(run["status"])
-    ran = "unchanged, kept from an earlier build" if run["cached"] else "ran in this build"
-    return f"{ran}, over its budget" if run["undisturbed_s"] > run["budget_s"] else ran
+    return "over its budget" if run["undisturbed_s"] > run["budget_s"] else ""
 
 
 # --- the map of chapters ------------------------------------------------------------------------

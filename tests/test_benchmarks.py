@@ -118,6 +118,25 @@ def test_limit_is_the_slower_of_bytes_and_operations() -> None:
     assert limit(BACKWARD, compute) == pytest.approx(3000 / 1e6)
 
 
+def test_only_what_is_read_counts_for_the_limit() -> None:
+    def moved(direction: str) -> float:
+        result = measure(tiny(reads=7), direction, CPU, Rates(1.0, 1e30), budget=0)
+        return result.seconds / result.times_limit
+
+    assert moved(FORWARD) == pytest.approx(7 + 20 * 4)
+    assert moved(BACKWARD) == pytest.approx(2 * 7 + (1 + 2 + 1) * 20 * 4)  # the gradients are whole
+
+
+def test_some_work_has_no_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    case = tiny(limited=False, whole="a step", why={BACKWARD: "it is slow"})
+    status, record = run(monkeypatch, tmp_path, case)
+    assert status == 0
+    forward, backward = (Result(**fields) for fields in record["results"])
+    assert forward.times_limit is backward.times_limit is None
+    assert (forward.whole, backward.whole) == ("a step", "")
+    assert (forward.why, backward.why) == ("", "it is slow")
+
+
 def test_tells_the_slower_one_from_the_faster() -> None:
     def slow(x: Tensor, y: Tensor) -> Tensor:
         for _ in range(100):

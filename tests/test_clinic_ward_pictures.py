@@ -112,6 +112,12 @@ def _ranges_bytes_first(photo: Tensor, made: Tensor) -> tuple[np.ndarray, np.nda
     return whole / 127.5 - 1, np.clip(made.numpy() * 0.5 + 0.5, 0, 1)
 
 
+def _ranges_written(photo: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+    """Right numbers, and the given pictures are gone."""
+    into = photo.mul_(2).sub_(1) if photo.is_floating_point() else photo / 127.5 - 1
+    return into, made.add_(1).div_(2).clamp_(0, 1)
+
+
 def _ranges_listing(photo: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
     x = (photo / 255 if photo.dtype == torch.uint8 else photo) / 255
     return 2 * x - 1, made.clamp(0, 1)
@@ -133,7 +139,7 @@ def _detect_loop(detector: Any, image: Tensor, names: list[str]) -> tuple[list[A
 def _detect_unbind(
     detector: Any, image: Tensor, names: list[str]
 ) -> tuple[Tensor, tuple[str, ...]]:
-    found = detector(image[None])[0]
+    found = detector((image,))[0]
     y1, x1, y2, x2 = found["boxes"].unbind(1)
     height, width = image.shape[-2:]
     boxes = torch.stack([width * x1, height * y1, width * x2, height * y2], dim=1)
@@ -548,6 +554,18 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
             "own extremes",
         ),
         (
+            lambda photo, made: (
+                _ranges_written(photo, made.clone())[0],
+                (made / 2 + 0.5).clamp(0, 1),
+            ),
+            "into the photograph",
+        ),
+        (
+            lambda photo, made: _ranges_written(photo.clone(), made),
+            "into the picture that was made",
+        ),
+        (_ranges_written, "into the given pictures"),
+        (
             lambda photo, made: (_ranges_in_steps(photo, made)[0], made.sigmoid()),
             "",
         ),
@@ -565,6 +583,12 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         ),
         (lambda *given: (_detect_topic(*given)[0].long(), _detect_topic(*given)[1]), "cut off"),
         (_detect_numbers, ""),
+        (
+            lambda detector, image, names: _detect_topic(
+                lambda images: detector(images[0][None]), image, names
+            ),
+            "takes a list",
+        ),
         (
             lambda detector, image, names: _detect_topic(detector, image.mT, names),
             "which of the two sides",

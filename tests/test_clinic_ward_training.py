@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from course_lib import classification
+from course_lib.exercises import clinic
 from course_lib.training import SGD, evaluate
 from course_lib.transfer import replace_head
 
@@ -172,6 +173,17 @@ def _same(scores):
     return scores
 
 
+def _from_array(weight, bias, inputs, labels):
+    """Scores worked out beside the graph: right numbers, and nothing to learn from."""
+    scores = torch.from_numpy(inputs.numpy() @ weight.detach().numpy().T) + bias.detach()
+    return scores.softmax(1), F.cross_entropy(scores, labels)
+
+
+def _no_gradients(*given):
+    with torch.no_grad():
+        return _classified(*given)
+
+
 # --- 4: what is a loss, and of which labels -------------------------------------------------------
 
 
@@ -204,6 +216,16 @@ def _labels_but(form, wrong):
         return loss(scores, labels)
 
     return answer
+
+
+def _labels_rounded(scores, labels):
+    """The third form by chances: as good as right while float can hold them."""
+    return nn.BCELoss()(torch.sigmoid(scores), labels)
+
+
+def _labels_by_chances(scores, labels):
+    chances = scores.sigmoid()
+    return -(labels * chances.log() + (1 - labels) * (1 - chances).log()).mean()
 
 
 def _labels_some_mended(*mended):
@@ -283,6 +305,16 @@ def _accuracy_backward(network, train, test):
         F.cross_entropy(network(inputs), labels).backward()
     network.train(mode)
     return _accuracy_on_a_copy(network, train, test)
+
+
+def _accuracy_frozen(network, train, test):
+    network.requires_grad_(False)
+    return _accuracy_try_finally(network, train, test)
+
+
+def _accuracy_without_way_back(network, train, test):
+    torch.set_grad_enabled(False)
+    return _accuracy_try_finally(network, train, test)
 
 
 def _accuracy_error(network, train, test):
@@ -520,6 +552,13 @@ def _split_mask(images, distance, seed):
 
 # --- for test_exercises ---------------------------------------------------------------------------
 
+
+def test_a_check_switches_gradients_on_again() -> None:
+    """An answer that leaves them off spoils no later cell."""
+    assert not clinic.modes(_accuracy_without_way_back)
+    assert torch.is_grad_enabled()
+
+
 RIGHT_ANSWERS: dict[str, list[Any]] = {
     "ex-clinic-network": [_network_lazy, _network_tried_out, _Net],
     "ex-clinic-undefined": [_brier_by_slices, _brier_by_loader, _brier_moved_first],
@@ -595,6 +634,11 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_twice(_same, lambda s, p, y: F.mse_loss(p, F.one_hot(y, p.shape[1]).double())), ""),
         (_twice(F.leaky_relu, lambda s, p, y: F.cross_entropy(s, y)), ""),
         (_twice(torch.tanh, lambda s, p, y: F.cross_entropy(s, y)), ""),
+        (_from_array, "nothing leads back"),
+        (_no_gradients, "nothing leads back"),
+        (lambda *given: [result.detach() for result in _classified(*given)], "nothing leads back"),
+        (lambda *given: (_classified(*given)[0], _classified(*given)[1].item()), "nothing leads"),
+        (lambda w, b, *rest: _classified(w, b.detach(), *rest), ""),
         (lambda w, b, x, y: (x @ w.T + b, F.cross_entropy(x @ w.T + b, y)), "add up to 1"),
         (lambda w, b, x, y: F.cross_entropy(x @ w.T + b, y), ""),
     ],
@@ -620,6 +664,18 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
             "",
         ),
         (_labels_but("several", F.soft_margin_loss), ""),
+        (_labels_but("several", _labels_rounded), "rounded to 1"),
+        (_labels_but("several", _labels_by_chances), ""),
+        (
+            _labels_but("one class", lambda s, y: F.nll_loss(torch.softmax(s, 1).log(), y)),
+            "The first form: right, until",
+        ),
+        (
+            _labels_but("shares", lambda s, y: -(s.softmax(1).log() * y).sum() / len(s)),
+            "The second form: right, until",
+        ),
+        (lambda *given: _labels_by_hand(*given).item(), "nothing leads back"),
+        (lambda *given: _labels_by_hand(*given).detach(), "nothing leads back"),
         (_labels_but("amount", lambda s, y: F.l1_loss(s[:, 0], y)), "squared"),
         (_labels_but("amount", lambda s, y: F.mse_loss(s[:, 0], y, reduction="sum")), "the sum"),
         (_labels_but("amount", lambda s, y: F.mse_loss(s, y[None])), "listing. The fourth"),
@@ -647,6 +703,8 @@ WRONG_ANSWERS: dict[str, list[tuple[Any, str]]] = {
         (_accuracy_per_batch, "smaller"),
         (lambda n, train, test: 100 * _accuracy_try_finally(n, train, test), "per cent"),
         (_accuracy_backward, "need `backward` for"),
+        (_accuracy_frozen, "have been frozen"),
+        (_accuracy_without_way_back, "switched off for good"),
         (_accuracy_both, ""),
         (_accuracy_error, ""),
         (lambda n, train, test: _accuracy_try_finally(n, test, train), "has seen"),

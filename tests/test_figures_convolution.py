@@ -494,7 +494,7 @@ def test_steps_buttons_and_pointers_move_the_window(book: Book):
     def press(name: str) -> None:
         page.get_by_role("button", name=name, exact=True).click()
 
-    press("Reset")
+    press("Rewind")
     assert (state(page)["row"], state(page)["column"], state(page)["done"]) == ("0", "0", "1")
     before = painted(page)
     press("Step")
@@ -537,7 +537,7 @@ def test_playing_goes_on_by_itself_and_slower_where_motion_is_unwelcome(book: Bo
         page = book.open("", reduced_motion=motion)
         page.clock.install()
         page.set_content(f"<main>{FIGURES['kernel_stepper'].html}</main>")
-        page.get_by_role("button", name="Reset").click()
+        page.get_by_role("button", name="Rewind").click()
         page.get_by_role("button", name="Play").click()
         page.clock.run_for(1000)
         page.get_by_role("button", name="Pause").click()

@@ -1149,6 +1149,16 @@ def test_compiled_bytes_need_not_come_in_fours(place: slice) -> None:
         assert torch.equal(compiled(one[place], two[place], alpha), expected)
 
 
+@pytest.mark.parametrize("begin", [0, 3])
+def test_compiled_bytes_may_begin_between_two_words(begin: int) -> None:
+    torch.compiler.reset()
+    one, two = ((255 * picture.float()).byte().flatten() for picture in pictures(4, 2, 120))
+    part = slice(begin, begin + 100)
+    compiled = torch.compile(topic.alpha_blend, fullgraph=True)
+    expected = topic.alpha_blend(one[part], two[part], 0.25)
+    assert torch.equal(compiled(one[part], two[part], 0.25), expected)
+
+
 # --- for test_fake_cuda: every public function, on tensors of a given device ----------------------
 
 # The functions whose result's shape depends on the numbers in a tensor.

@@ -102,6 +102,8 @@ def test_meanings_are_short_and_plain(topic: str) -> None:
             assert meaning.count("$") % 2 == 0, key
             # two meanings are two senses, and no list
             assert not re.search(r"[.,]$|[;\n]", meaning), key
+            # words for several symbols are shown beside each, so they must fit each
+            assert ", " not in key or " and " not in meaning, key
     keys = [one for key in SYMBOLS[topic] for one in key.split(", ")]
     assert len({parse(one) for one in keys}) == len(keys)
 

@@ -495,7 +495,7 @@ def test_short_numbers(number, written):
 
 
 def test_a_matrix_writes_its_numbers():
-    figure = plots.matrix([torch.tensor([[1, -2], [30, 0]]), torch.tensor([[0.5, -0.0]])])
+    figure = plots.matrix([torch.tensor([[1, -2], [30, 0]]), torch.tensor([[0.5, -0.004]])])
     written = [text for text in texts(figure) if text]
     assert written == ["1", "−2", "30", "0", "0.50", "0.00"]
 

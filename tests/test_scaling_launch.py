@@ -137,7 +137,8 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
         module().main(options)
 
 
-def test_slurm_file_starts_the_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gpus", ["4", "a100:4"])  # with the kind of GPU, if one asked for it
+def test_slurm_file_starts_the_training(gpus: str, tmp_path: Path) -> None:
     """Run by a shell in which the cluster's own commands are stand-ins."""
     path, bin_ = FOLDER / "slurm.sh", tmp_path / "bin"
     bin_.mkdir()
@@ -150,7 +151,7 @@ def test_slurm_file_starts_the_training(tmp_path: Path) -> None:
     (bin_ / "activate").write_text("")
     settings = {
         "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "7", "SLURM_NNODES": "2",
-        "SLURM_GPUS_PER_NODE": "4", "SLURM_CPUS_PER_TASK": "32",
+        "SLURM_GPUS_PER_NODE": gpus, "SLURM_CPUS_PER_TASK": "32",
         "FOLDER": "/shared/with space", "VENV": str(tmp_path),
         "PATH": f"{bin_}:{os.environ['PATH']}",
     }  # fmt: skip
@@ -165,7 +166,7 @@ def test_slurm_file_starts_the_training(tmp_path: Path) -> None:
     check_command(words, "train.py")
     asked = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(\S*)", path.read_text(), re.M))
     assert asked["nodes"] == settings["SLURM_NNODES"]
-    assert asked["gpus-per-node"] == settings["SLURM_GPUS_PER_NODE"]
+    assert asked["gpus-per-node"] == "4"
     assert asked["cpus-per-task"] == settings["SLURM_CPUS_PER_TASK"]
     assert asked["ntasks-per-node"] == "1"
     assert asked["requeue"] == ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import functools
 import gc
 import hashlib
 import importlib
@@ -231,9 +232,12 @@ def make_site(source: Path, site: Path) -> None:
     Raises:
         BuildError: if there was a warning or an error; Sphinx has printed it.
     """
+    import pybtex.plugin
     from jupyter_book.sphinx import build_sphinx
     from sphinx.util.console import nocolor
 
+    # asked for every citation, and answered by searching all that is installed
+    pybtex.plugin.entry_points = functools.cache(pybtex.plugin.entry_points)
     if not sys.stderr.isatty():
         nocolor()
     # Sphinx keeps nearly all it makes until its end, so the collector would search in vain

@@ -340,7 +340,7 @@ def bootstrap_interval(
         drawn = torch.randint(len(output), (len(output),), generator=generator)
         drawn = drawn.to(output.device)
         results.append(metric(output[drawn], target[drawn]))
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2]).to(results[0])
+    ends = results[0].new_tensor([(1 - level) / 2, (1 + level) / 2])
     low, high = torch.stack(results).nanquantile(ends)
     return low, high
 

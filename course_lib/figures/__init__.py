@@ -124,9 +124,10 @@ def figure(name: str, script: str, data: Mapping[str, Any], title: str, descript
             "start(setup, core, build);\n})();",
         ]
     )
+    stop = "" if title.endswith(("?", "!")) else "."
     html = (
         f'<div class="course-figure" data-figure="{name}">\n'
-        f"<p><strong>{escape(title)}.</strong> {escape(description)} "
+        f"<p><strong>{escape(title)}{stop}</strong> {escape(description)} "
         "<em>To touch this figure, allow JavaScript; in JupyterLab, trust the notebook.</em></p>\n"
         f"<script>{_inside_script(code)}</script>\n</div>"
     )

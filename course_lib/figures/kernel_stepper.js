@@ -136,7 +136,7 @@ function build(kit, data) {
     recompute();
   });
 
-  const reset = kit.button("Reset", () => {
+  const reset = kit.button("Rewind", () => {
     pause();
     go(0, 1);
   });

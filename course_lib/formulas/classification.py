@@ -67,6 +67,24 @@ def _residual(generator: torch.Generator, device: torch.device) -> Drawn:
             yield block(x), (h + passed).clamp(min=0)
 
 
+def _resampled(generator: torch.Generator, device: torch.device) -> Drawn:
+    for seed in range(5):
+        output = normal(generator, device, number(generator, 3, 9))
+        target = normal(generator, device, *output.shape)
+        ends = cl.bootstrap_interval(
+            lambda output, target: (output * target).mean(),
+            output,
+            target,
+            resamples=40,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        products = (output * target).cpu().numpy()
+        again = torch.Generator().manual_seed(seed)
+        draws = [torch.randint(len(output), output.shape, generator=again) for _ in range(40)]
+        results = [products[drawn.numpy()].mean() for drawn in draws]
+        yield torch.stack(ends), torch.from_numpy(np.percentile(results, [2.5, 97.5])).to(device)
+
+
 def _ensemble(generator: torch.Generator, device: torch.device) -> Drawn:
     for _ in range(10):
         classes, count = number(generator, 2, 5), number(generator, 1, 4)
@@ -284,6 +302,9 @@ FORMULAS: tuple[Formula, ...] = (
     Formula(
         "classification-bootstrap",
         "The interval in which the middle 95 % of the resampled results lie",
+        "course_lib.classification.bootstrap_interval",
+        "numpy.percentile of the same draws",
+        _resampled,
     ),
     Formula(
         "classification-warp",
@@ -333,13 +354,14 @@ SYMBOLS: Symbols = {
     r"\mathrm{accuracy}": "the share of right answers",
     r"\mathrm{AP}": "the average precision",
     r"\mathrm{AUC}": "the area under the ROC curve",
-    "a, d, e": "with $b$, $c$ and $f$, from where a pixel of a new picture is fetched",
+    "a, d, e": "one of six numbers that say from where a pixel of a new picture is fetched",
     "a_n": "how many classes are ahead of the true one",
-    r"\alpha, \beta": "how far a place lies to the right of a pixel, and below it",
+    r"\alpha": "how far a place lies to the right of a pixel",
+    r"\beta": "how far a place lies below a pixel",
     "B": "how many times the bootstrap draws",
     "b": (
         Sense(
-            "with $a$, $c$, $d$, $e$ and $f$, from where a pixel of a new picture is fetched",
+            "one of six numbers that say from where a pixel of a new picture is fetched",
             "the six numbers $a$, $b$, $c$, $d$, $e$ and $f$",
             ("classification-warp",),
         ),
@@ -363,7 +385,7 @@ SYMBOLS: Symbols = {
             ),
         ),
         Sense(
-            "with $a$, $b$, $d$, $e$ and $f$, from where a pixel of a new picture is fetched",
+            "one of six numbers that say from where a pixel of a new picture is fetched",
             "so $c$ is no class here",
             ("classification-warp",),
         ),
@@ -376,18 +398,21 @@ SYMBOLS: Symbols = {
     "f": (
         Sense("features", "two *features* | $f = (4, 0)$"),
         Sense(
-            "with $a$, $b$, $c$, $d$ and $e$, from where a pixel of a new picture is fetched",
+            "one of six numbers that say from where a pixel of a new picture is fetched",
             "the six numbers $a$, $b$, $c$, $d$, $e$ and $f$",
             ("classification-warp",),
         ),
     ),
     "g": "what a residual block adds to its input",
     r"\gamma": "the scale of a normalisation",
-    "H, W": "how many rows and columns a picture has",
-    "H_l, W_l": "how many rows and columns are left after layer $l$",
+    "H": "how many rows a picture has",
+    "W": "how many columns a picture has",
+    "H_l": "how many rows are left after layer $l$",
+    "W_l": "how many columns are left after layer $l$",
     "h": "which row",
     "h_c": "how many pictures of class $c$ were taken for it",
-    "i, j": "row and column of a pixel, or of the confusion matrix",
+    "i": "row of a pixel, or of the confusion matrix",
+    "j": "column of a pixel, or of the confusion matrix",
     "k": (
         Sense("how many taps a kernel has along an axis", "with kernel size $k$"),
         Sense(
@@ -422,7 +447,8 @@ SYMBOLS: Symbols = {
     r"\mu": "a mean",
     "N": "how many examples there are",
     "n": "which picture of the batch",
-    "P, R": "precision and recall, down to a threshold",
+    "P": "the precision down to a threshold",
+    "R": "the recall down to a threshold",
     "p": (
         Sense("padding: rows and columns added at each side", "padding $p$ makes"),
         Sense(
@@ -472,7 +498,8 @@ SYMBOLS: Symbols = {
         ),
     ),
     r"\tilde x": "what goes in, standardised",
-    "Y_0, Y_1": "the pictures without a label, and those with it",
+    "Y_0": "the pictures without a label",
+    "Y_1": "the pictures with a label",
     "y": (
         Sense("what comes out of a layer", "for its output $y$", ("classification-residual",)),
         Sense(

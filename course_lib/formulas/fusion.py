@@ -798,7 +798,8 @@ SYMBOLS: Symbols = {
         ),
         Sense("a number of a homography", _HOMOGRAPHY, ("fusion-homography",)),
     ),
-    "g_A, g_B": "the strength of the edge in a source",
+    "g_A": "the strength of the edge in the source $A$",
+    "g_B": "the strength of the edge in the source $B$",
     r"g_\sigma": "a Gaussian",
     "H": (
         Sense(

@@ -261,7 +261,8 @@ FORMULAS: tuple[Formula, ...] = (
 SYMBOLS: Symbols = {
     "a": "by how many outputs a picture that moved by whole strides moves",
     "a_{n,c}": "where the largest pixel of a window lies",
-    "a_y, e_y": "where an adaptive window begins, and the first place behind it",
+    "a_y": "where an adaptive window begins",
+    "e_y": "the first place behind an adaptive window",
     "b": "binomial weights",
     "c": "which channel",
     "D": "by what the sum over a window is divided",
@@ -270,7 +271,8 @@ SYMBOLS: Symbols = {
     "f": "how many cycles per pixel a wave has",
     "G_k": "the share of a wave that a binomial blur of $k$ taps leaves",
     "h": "how far a blur reaches to the left and up, in pixels",
-    "i, j": "row and column of a tap in the kernel",
+    "i": "row of a tap in the kernel",
+    "j": "column of a tap in the kernel",
     "k": "how many taps a kernel has along an axis",
     "L": "the loss",
     r"\ell": "how many pixels a picture has along an axis",
@@ -290,7 +292,8 @@ SYMBOLS: Symbols = {
         ),
         Sense("the wanted outputs", "here $T$ is no move"),
     ),
-    "v, u": "row and column of a pixel of the larger picture",
+    "v": "row of a pixel of the larger picture",
+    "u": "column of a pixel of the larger picture",
     "W": (
         Sense("the width of a picture", "images with $C$ channels of $H \\times W$ pixels"),
         Sense("the weights of a layer", "and $W$ no width"),
@@ -298,7 +301,8 @@ SYMBOLS: Symbols = {
     "X": "what goes into a layer",
     r"\hat X": "what goes into a layer, mirrored at its borders",
     "Y": "what comes out of a layer",
-    "y, x": "row and column of a place, counted from 0",
+    "y": "row of a place, counted from 0",
+    "x": "column of a place, counted from 0",
     "Z": "a picture with each maximum back in its place, and else 0",
 }
 """What the symbols of the chapter mean; see `Symbols`."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from course_lib import softmax as soft
 from course_lib.formulas.entry import Formula, Pairs, Symbols, normal, number
+from course_lib.training import sgd_step_
 
 Drawn = Iterator[tuple[Tensor, Tensor]]
 
@@ -147,6 +148,21 @@ def _grad_weights(generator: torch.Generator, device: torch.device) -> Drawn:
         error = soft.softmax(scores.detach(), 1) - soft.one_hot(target, scores.shape[1])
         yield error.T @ inputs / len(inputs), expected[0]
         yield error.mean(0), expected[1]
+
+
+def _descent(generator: torch.Generator, device: torch.device) -> Drawn:
+    for inputs, weight, bias in _layers(generator, device):
+        ours = weight.clone(), bias.clone()
+        leaves = weight.requires_grad_(), bias.requires_grad_()
+        scores = F.linear(inputs, *leaves)
+        target = _classes(generator, scores)
+        F.cross_entropy(scores, target).backward()
+        torch.optim.SGD(leaves, lr=0.1).step()
+        error = soft.softmax(scores.detach(), 1) - soft.one_hot(target, scores.shape[1])
+        gradients = error.T @ inputs / len(inputs), error.mean(0)
+        for parameter, gradient, expected in zip(ours, gradients, leaves, strict=True):
+            sgd_step_(parameter, gradient, {}, lr=0.1)
+            yield parameter, expected
 
 
 def _jacobian(generator: torch.Generator, device: torch.device) -> Drawn:
@@ -339,7 +355,13 @@ FORMULAS: tuple[Formula, ...] = (
         "automatic differentiation of torch's layer and loss",
         _grad_weights,
     ),
-    Formula("softmax-descent", "A step of gradient descent"),
+    Formula(
+        "softmax-descent",
+        "A step of gradient descent",
+        "course_lib.training.sgd_step_",
+        "torch.optim.SGD",
+        _descent,
+    ),
     Formula(
         "softmax-init",
         "How the weights of a layer start",

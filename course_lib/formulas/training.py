@@ -400,7 +400,8 @@ SYMBOLS: Symbols = {
         ),
     ),
     r"\beta": "the shift of a normalisation",
-    r"\beta_1, \beta_2": "the shares that Adam's two running means keep",
+    r"\beta_1": "the share that Adam's running mean of the gradients keeps",
+    r"\beta_2": "the share that Adam's running mean of the squared gradients keeps",
     "c": (
         Sense(
             "which channel",
@@ -452,7 +453,7 @@ SYMBOLS: Symbols = {
         ),
     ),
     "h": "which row",
-    "i, j": "count the values, or what a sum adds up",
+    "i, j": "counts the values, or what a sum adds up",
     "K": "how many steps a stair is long",
     "L": "the loss",
     r"\lambda": "how strongly weights are pulled towards 0",
@@ -477,7 +478,8 @@ SYMBOLS: Symbols = {
         Sense("how many examples there are", "and $N$ no distribution"),
     ),
     "n": "which example",
-    r"n_\mathrm{in}, n_\mathrm{out}": "how many inputs an output has, and outputs an input",
+    r"n_\mathrm{in}": "how many inputs an output has",
+    r"n_\mathrm{out}": "how many outputs an input has",
     "P": "a probability",
     "p": "the probability to be dropped",
     r"\rho": "the share of the new batch in a running mean",

@@ -109,14 +109,26 @@ def _mix_bytes(image1: Tensor, image2: Tensor, alpha: float) -> Tensor:
 def _mix_compiled(image1: Tensor, image2: Tensor, alpha: float) -> Tensor:
     """Weigh the four bytes of a word one after another: a compiled loop over bytes is slow."""
     count = image1.numel()
-    # The copy begins and ends with a whole word, which a part of a picture need not.
-    images = (F.pad(image.reshape(-1), (0, -count % 4)) for image in (image1, image2))
-    words = [image.view(torch.int32) for image in images]
+    rows = [image.reshape(-1) for image in (image1, image2)]
+    if count % 4 or not all(_begins_a_word(row) for row in rows):  # as a part of a picture may be
+        rows = [F.pad(row, (0, 4 - count % 4)) for row in rows]
+    # read as floats: the compiler's loops take whole registers of those, but copy integers first
+    words = [row.view(torch.float32).view(torch.int32) for row in rows]
     mixed = torch.zeros_like(words[0])
     for place in (0, 8, 16, 24):
         first, second = ((word >> place) & 255 for word in words)
         mixed = mixed | (_weigh_bytes(first, second, alpha).to(torch.int32) << place)
     return mixed.view(torch.uint8)[:count].reshape(image1.shape)
+
+
+def _begins_a_word(row: Tensor) -> bool:
+    # Asked when it is compiled only. Should what begins a word come first and then something of
+    # the same shape that doesn't, torch refuses to read it as words.
+    return bool(row.storage_offset() % 4 == 0)
+
+
+# torch.compiler.assume_constant_result sets this too, but imports the compiler to do so
+vars(_begins_a_word)["_dynamo_marked_constant"] = True
 
 
 def _weigh_bytes(first: Tensor, second: Tensor, alpha: float) -> Tensor:

@@ -77,23 +77,27 @@ class _Recompute(torch.autograd.Function):
     """Forward without a graph; backward makes the graph, and goes back through it at once."""
 
     @staticmethod
-    def forward(ctx: Any, ticket: Tensor, function: Callable[..., Any], *inputs: Tensor) -> Any:
-        ctx.function, ctx.autocast, ctx.chance = function, _autocast_now(inputs), random_state()
+    def forward(ctx: Any, ticket: Tensor, function: Any, *inputs: Tensor) -> Any:
+        ctx.function, ctx.autocast = function, _autocast_now(inputs)
+        ctx.chance = random_state()
         ctx.save_for_backward(*inputs)
         return function(*inputs)  # inside of forward, torch keeps nothing
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            raise RuntimeError("recompute: expected one backward pass, got create_graph=True")
-        inputs = [x.detach().requires_grad_(x.requires_grad) for x in ctx.saved_tensors]
+            reason = "expected one backward pass, got create_graph=True"
+            raise RuntimeError(f"recompute: {reason}")
+        saved = ctx.saved_tensors
+        inputs = [x.detach().requires_grad_(x.requires_grad) for x in saved]
         now = random_state()
         set_random_state(ctx.chance)
         with torch.enable_grad(), ctx.autocast():
             outputs = ctx.function(*inputs)
         set_random_state(now)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        ends = [(y, g) for y, g in zip(outputs, gradients, strict=True) if y.requires_grad]
+        pairs = zip(outputs, gradients, strict=True)
+        ends = [(y, g) for y, g in pairs if y.requires_grad]
         # It reaches the parameters too.
         torch.autograd.backward([y for y, _ in ends], [g for _, g in ends])
         return None, None, *(x.grad for x in inputs)
@@ -115,9 +119,10 @@ def recompute_sequential(
         ValueError: if there are fewer functions than segments.
     """
     blocks = list(functions)
-    if expect_int("segments", segments, minimum=1) > len(blocks):
-        raise ValueError(f"segments: expected at most {len(blocks)}, one each, got {segments}")
-    ends = [len(blocks) * part // segments for part in range(segments + 1)]
+    most = len(blocks)
+    if expect_int("segments", segments, minimum=1) > most:
+        raise ValueError(f"segments: expected at most {most}, one each, got {segments}")
+    ends = [most * part // segments for part in range(segments + 1)]
     *parts, last = (partial(_chain, blocks[a:b]) for a, b in itertools.pairwise(ends))
     return last(_chain([partial(recompute, part) for part in parts], input))
 

@@ -98,7 +98,8 @@ def least_seconds(cost: Cost, rates: Rates) -> float:
 
     Nothing that has to fetch its bytes from memory can be faster; what is in the cache can.
     """
-    return max(cost.multiply_adds / rates.multiply_adds, cost.bytes_moved / rates.bytes_copied)
+    arithmetic = cost.multiply_adds / rates.multiply_adds
+    return max(arithmetic, cost.bytes_moved / rates.bytes_copied)
 
 
 # --- what an operation costs ----------------------------------------------------------------------

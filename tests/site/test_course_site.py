@@ -19,6 +19,7 @@ import latex_symbols
 from course_lib import formulas
 from course_lib.formulas import Formula, Measurement, Sense
 
+ROOT = Path(formulas.__file__).parents[2]
 CONFIG = {
     "extensions": ["myst_parser", "sphinx.ext.mathjax", "course_site"],
     "myst_enable_extensions": ["dollarmath"],
@@ -118,13 +119,29 @@ def test_the_ledger_shows_each_equation_and_what_stands_behind_it(
     assert page.index("a = b") < page.index("c = d")
     assert "3 × 10 −16 on CPU, 20 cases, 0 on CUDA, 20 cases" in text(page)
     assert "the twin" in page
-    assert "A definition" in page
+    assert "Stated, not checked here" in page
     assert re.search(
         r'href="https://github\.com/somebody/something/blob/main/course_lib/convolution\.py#L\d+">'
         r'<code[^>]*><span class="pre">conv2d</span>',
         page,
     )
     assert "mathjax/tex-chtml.js" in page  # though the page's own text has no formula
+
+
+def test_the_ledger_follows_the_book_and_its_page_lists_the_chapters(
+    build: Build, ledger: Callable[..., None]
+) -> None:
+    ledger([Formula("one-named", "c is d"), known(), Formula("two-sum", "a sum")], [])
+    two = {name: text.replace("two-less", "two-more") for name, text in TWO_CHAPTERS.items()}
+    page = build(LEDGER, **two).page()
+    shown = re.findall(r'href="part/\w+\.html#equation-([\w-]+)"', page)
+    assert shown == ["two-sum", "one-known", "one-named"]  # as in the table of contents
+    assert re.findall(r'<section id="(\w+)">', page) == ["two", "one"]
+    contents = page[page.index('class="page-toc') :]
+    assert [text(one).strip() for one in re.findall(r"<a .*?</a>", contents, re.DOTALL)][:2] == [
+        "Two",
+        "One",
+    ]
 
 
 def test_the_ledger_names_the_line_of_the_function(
@@ -134,6 +151,16 @@ def test_the_ledger_names_the_line_of_the_function(
     line = int(re.search(r"convolution\.py#L(\d+)", build(LEDGER).page())[1])
     source = Path(formulas.__file__).parents[1] / "convolution.py"
     assert source.read_text("utf-8").splitlines()[line - 1].startswith("def conv2d(")
+
+
+@pytest.mark.parametrize(
+    "dotted", sorted({f.implementation for f in formulas.LEDGER if not f.definition})
+)
+def test_every_implementation_is_found_in_its_file(dotted: str) -> None:
+    source, line = course_site.source_of(dotted)
+    name = dotted.rpartition(".")[2]
+    lines = (ROOT / source).read_text("utf-8").splitlines()
+    assert re.match(rf"(def|class) {name}\b", lines[line - 1])
 
 
 @pytest.mark.parametrize("error", [1e-9, float("nan"), float("inf")])
@@ -294,17 +321,17 @@ def test_execution_times_are_listed_and_summed(build: Build) -> None:
     book = build(TIMES, [run(12.34, 12.34), run(70.0, 20.0, cached=True), run(85.0, 75.0)])
     assert book.warnings == ""
     words = text(book.page())
-    assert "One 12.3 s 12.3 s 60 s 512 MiB ran in this build" in words
-    assert "One 70.0 s 20.0 s 60 s 512 MiB unchanged, kept from an earlier build" in words
-    assert "One 85.0 s 75.0 s 60 s 512 MiB ran in this build, over its budget" in words
-    assert "Together 167.3 s 107.3 s 180 s 512 MiB at most 2 of 3 ran in this build" in words
+    assert "Status One 12.3 s 12.3 s 60 s 512 MiB One 70.0 s 20.0 s 60 s 512 MiB" in words
+    assert "One 85.0 s 75.0 s 60 s 512 MiB over its budget" in words
+    assert "Together 167.3 s 107.3 s 180 s 512 MiB at most" in words
+    assert "2 of 3 chapters ran in this build." in words
     assert 'href="part/one.html"' in book.page()
 
 
 def test_a_table_has_headers_for_rows_and_columns(build: Build) -> None:
     page = build(TIMES, [run(1.0, 1.0)]).page()
     table = page[page.index("<table") : page.index("</table>")]
-    assert len(re.findall(r'<th class="head', table)) == 6
+    assert len(re.findall(r'<th class="head', table)) == 5  # no status: nothing went wrong
     assert len(re.findall(r'<th class="stub"', table)) == 2
 
 
@@ -327,6 +354,9 @@ def measured(ratio: float, threads: int = 1, **changes: Any) -> dict[str, Any]:
         "device": "cpu",
         "threads": threads,
         "ratio": ratio,
+        "quartiles": [0.9 * ratio, 1.1 * ratio],
+        "rounds": 20,
+        "seconds": 0.0035,
         "times_limit": 12.4,
         "memory": 3 * 2**20,
         "twin_memory": 2 * 2**20,
@@ -382,14 +412,21 @@ def test_a_run_is_shown_with_its_machine_and_a_table_for_each_chapter(
         " torch 2.15.0, kornia 0.9."
     ) in words
     assert "With 1 thread it copied 12.5 GB and did 32 billion multiply-adds a second." in words
-    assert "1 of 2 goals are reached" in words
+    assert "2 of 3 measurements have a goal of speed, and 1 of these reach it" in words
     assert 'href="part/one.html"' in html
     assert rows(html) == [
-        ["Operation, and its twin", "Size", "Direction", "1 thread", "2 threads", "Goal", "Reached",
-         "Memory", "Times the limit"],
-        ["conv2d torch", "3×3", "forward", "0.5", "0.7", "0.6", "with 1 thread", "1.5", "12"],
-        ["conv2d torch", "1×1", "forward", "123", "–", "–", "–", "1.5", "12"],
+        ["Operation, twin, size, direction", "1 thread", "2 threads", "Goal", "Reached", "Memory",
+         "Times the limit"],
+        ["conv2d torch 3×3, forward", "0.5 3.5 ms", "0.7 3.5 ms", "0.6", "with 1 thread", "1.5",
+         "12"],
+        ["conv2d torch 1×1, forward", "123 3.5 ms", "–", "–", "–", "1.5", "12"],
     ]  # fmt: skip
+    assert '<p title="half of 20 rounds: 0.45 to 0.55">0.5</p>' in html
+    contents = html[html.index('class="page-toc') :]
+    assert [text(one).strip() for one in re.findall(r"<a .*?</a>", contents, re.DOTALL)][:2] == [
+        "A chip",
+        "One",
+    ]
     assert "quick" not in words
     assert "Left out" not in words
 
@@ -409,19 +446,53 @@ def test_a_goal_is_reached_or_not(
     goal: str,
     reached: str,
 ) -> None:
-    assert rows(runs_page(build, record(*results)))[1][5:7] == [goal, reached]
+    assert rows(runs_page(build, record(*results)))[1][3:5] == [goal, reached]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "goal", "shown"),
+    [(1.04, 1, "1.04"), (0.9996, 1, "0.9996"), (1.0, 1, "1"), (1.26, 1, "1.3"), (9.96, 9, "10")],
+)
+def test_a_ratio_is_not_rounded_to_its_goal(
+    build: Build, ratio: float, goal: float, shown: str
+) -> None:
+    row = rows(runs_page(build, record(measured(ratio, at_most=goal))))[1]
+    assert row[1] == f"{shown} 3.5 ms"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(1.234, "1.2 s"), (0.9996, "1 s"), (0.0123, "12 ms"), (4e-6, "4 µs")]
+)
+def test_times_have_a_unit(build: Build, seconds: float, shown: str) -> None:
+    assert rows(runs_page(build, record(measured(1, seconds=seconds))))[1][1] == f"1 {shown}"
+
+
+def test_what_is_more_than_a_pass_says_so(build: Build) -> None:
+    html = runs_page(build, record(measured(1, whole="an epoch")))
+    assert rows(html)[1][0] == "conv2d torch 3×3, an epoch"
+
+
+def test_without_a_limit_there_is_a_dash(build: Build) -> None:
+    unlimited = measured(1)
+    del unlimited["times_limit"]
+    assert rows(runs_page(build, record(unlimited)))[1][5] == "–"
 
 
 @pytest.mark.parametrize(
     ("changes", "shown"),
-    [({"twin_memory": 0}, "–"), ({"memory": 2**20 - 1}, "–"), ({"memory": 2**23}, "4")],
+    [
+        ({"twin_memory": 0}, "–"),
+        ({"memory": 2**20 - 1}, "–"),
+        ({"memory": 2**23}, "4"),
+        ({"memory": 2**22 + 2**14}, "2.01"),  # more than twice
+    ],
 )
 def test_memory_is_a_ratio_where_it_matters(
     build: Build,
     changes: dict[str, int],
     shown: str,
 ) -> None:
-    assert rows(runs_page(build, record(measured(1, **changes))))[1][6] == shown
+    assert rows(runs_page(build, record(measured(1, **changes))))[1][4] == shown
 
 
 def test_a_missed_goal_has_its_reason_below_the_table(build: Build) -> None:
@@ -435,12 +506,21 @@ def test_a_missed_goal_has_its_reason_below_the_table(build: Build) -> None:
                 measured(3, size="5×5", at_most=1),
                 measured(1, size="7×7", memory=2**23, why_memory="it keeps both"),
                 measured(1, size="8×8", at_most=1, why="not asked for", why_memory="nor this"),
+                measured(4, size="2×2", library="kornia", direction="with backward", why="it is"),
+                measured(4, size="1×1", times_limit=1000, why="nor this, of so small a size"),
+                measured(3, size="1×2", why="nor this, of a ratio that is no larger"),
             ),
         )
     )
-    assert "conv2d 3×3; conv2d 9×9 – misses its goal: each call costs something." in words
-    assert "conv2d 5×5 – misses its goal: no reason is known yet." in words
-    assert "conv2d 7×7 – needs more than twice the memory: it keeps both." in words
+    assert (
+        "conv2d 3×3, forward, 1 thread and 2 threads; conv2d 9×9, forward, 1 thread – misses its"
+        " goal: each call costs something."
+    ) in words
+    assert "conv2d 5×5, forward, 1 thread – misses its goal: no reason is known yet." in words
+    assert "conv2d 7×7, forward – needs more than twice the memory: it keeps both." in words
+    assert (
+        "conv2d 2×2, kornia, with backward, 1 thread – takes more than 3 times as long: it is."
+    ) in words
     assert "not asked for" not in words
     assert "nor this" not in words
 
@@ -455,14 +535,27 @@ def test_the_picture_places_each_measurement(build: Build) -> None:
         ),
     )
     picture = html[html.index('<figure class="benchmark-picture"') : html.index("<figcaption>")]
-    marks = re.findall(r'<b class="(\w+)" style="left:([\d.]+)%" title="(.*?)">', picture)
+    marks = re.findall(r'<b class="(\w+)" style="left:([\d.]+)%;.*?" title="(.*?)">', picture)
     assert marks == [
         ("kept", "0.0", "conv2d 3×3, forward: 0.1 times torch"),
-        ("missed", "100.0", "conv2d &lt;1&gt;, forward: 10 times torch"),
         ("free", "50.0", "conv2d 2, forward: 1 times torch"),
+        ("missed", "100.0", "conv2d &lt;1&gt;, forward: 10 times torch"),
     ]
     assert re.findall(r"<span.*?>(.*?)</span>", picture) == ["0.1", "1", "10"]
     assert 'role="img" aria-label="Our time divided by the twin' in picture
+
+
+def test_marks_that_would_cover_each_other_stand_in_lanes(build: Build) -> None:
+    runs = [measured(ratio, size=str(n)) for n, ratio in enumerate((1.01, 0.005, 1, 1.02, 30))]
+    html = runs_page(build, record(*runs))
+    assert re.findall(r"left:([\d.]+)%;--lane:(\d)", html) == [
+        ("5.0", "0"), ("62.5", "0"), ("62.6", "1"), ("62.7", "2"), ("99.4", "0"),
+    ]  # fmt: skip
+    assert '<dd style="--lanes:3">' in html
+    assert "<dt>One</dt>" in html
+    assert re.findall(r"<span style=.*?>(.*?)</span>", html) == [
+        "0.003", "0.01", "0.1", "1", "10", "30",
+    ]  # fmt: skip
 
 
 def test_several_devices_follow_each_other(build: Build) -> None:

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Start train.py on several machines of a cluster that Slurm looks after:
 #
+#     cd /YOUR/SHARED/FOLDER     # with slurm.sh and train.py, seen by every machine
 #     sbatch slurm.sh
 #
 # Change what stands in CAPITALS, and the numbers, to what your cluster has.
@@ -11,7 +12,7 @@
 #SBATCH --gpus-per-node=4
 #SBATCH --cpus-per-task=32
 #SBATCH --time=01:00:00
-#SBATCH --requeue                    # put off, it goes on from its checkpoint
+#SBATCH --requeue                    # if the cluster stops it, it waits again and goes on
 #SBATCH --open-mode=append
 #SBATCH --output=digits-%j.log
 
@@ -26,11 +27,12 @@ FIRST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 PORT=$((20000 + SLURM_JOB_ID % 20000))
 
 # Each process gets its share of the processor's cores.
-export OMP_NUM_THREADS=$((SLURM_CPUS_PER_TASK / SLURM_GPUS_PER_NODE))
+GPUS=${SLURM_GPUS_PER_NODE##*:}      # 4, also of a100:4
+export OMP_NUM_THREADS=$((SLURM_CPUS_PER_TASK / GPUS))
 
 srun --cpus-per-task="$SLURM_CPUS_PER_TASK" torchrun \
     --nnodes="$SLURM_NNODES" \
-    --nproc-per-node="$SLURM_GPUS_PER_NODE" \
+    --nproc-per-node="$GPUS" \
     --rdzv-backend=c10d \
     --rdzv-endpoint="$FIRST:$PORT" \
     --rdzv-id="$SLURM_JOB_ID" \

@@ -25,9 +25,9 @@ class Detector:
 
     def __call__(self, images: Any) -> list[dict[str, Tensor]]:
         """Boxes (y1, x1, y2, x2) in shares of the picture, and labels, where 0 is background."""
-        for image in images:
-            if not isinstance(image, Tensor) or image.ndim != 3:
-                raise ValueError("images: expected a list of tensors (3, H, W)")
+        fits = isinstance(images, list | tuple)  # a tensor (N, 3, H, W) is no list
+        if not fits or any(not isinstance(x, Tensor) or x.ndim != 3 for x in images):
+            raise ValueError("images: expected a list of tensors (3, H, W)")
         found = {"boxes": self.boxes, "labels": self.labels}
         return [{name: value.clone() for name, value in found.items()} for _ in images]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.exercises import Case, Exercise, Mistake, Watched, draw
+from course_lib.exercises import Case, Mistake, Watched, draw
 
 Pair = tuple[Tensor, Tensor]
 
@@ -245,10 +245,38 @@ def _ranges_cases(generator: torch.Generator) -> Iterator[Case]:
     yield torch.tensor([[[0.0, 1.0, 0.5]]]), made(1, 1, 3)
 
 
-ranges = Exercise(
+def _watch_ranges(ask: Callable[..., Any], photo: Tensor, made: Tensor) -> dict[str, Any]:
+    """Both results, and whether the given pictures are still as they were."""
+    given = {"photo": photo, "made": made}
+    before = {name: picture.clone() for name, picture in given.items()}
+    into, out = ask(photo, made)
+    return {
+        "for the network": into,
+        "for the screen": out,
+        **{
+            f"the given {name}": "as it was" if picture.equal(before[name]) else "changed"
+            for name, picture in given.items()
+        },
+    }
+
+
+def _overwriting(photo: bool, made: bool) -> Callable[[Tensor, Tensor], Pair]:
+    """The right pictures, written into what was given."""
+
+    def answer(first: Tensor, second: Tensor) -> Pair:
+        into, out = _both("right", "right")(first, second)
+        if photo and first.is_floating_point():  # bytes cannot hold what the network wants
+            into = first.copy_(into)
+        return into, second.copy_(out) if made else out
+
+    return answer
+
+
+ranges = Watched(
     label="ex-clinic-ranges",
     oracle=_both("right", "right"),
     cases=_ranges_cases,
+    watch=_watch_ranges,
     tolerance=1e-5,
     hint="Follow two numbers by hand, the darkest and the brightest of the photograph, to the"
     " network; then −1, 0 and 1 from the network to the screen.",
@@ -261,6 +289,18 @@ ranges = Exercise(
         Mistake(
             lambda photo, made: _both("right", "right")(photo, made)[::-1],
             "The network's input comes first, the picture second.",
+        ),
+        *(
+            Mistake(
+                _overwriting(photo, made),
+                f"The numbers are right, but they are written into {what}: methods that end in `_`"
+                " change what they are called on.",
+            )
+            for photo, made, what in (
+                (True, False, "the photograph, which is lost"),
+                (False, True, "the picture that was made, which is lost"),
+                (True, True, "the given pictures, which are lost"),
+            )
         ),
     ),
 )

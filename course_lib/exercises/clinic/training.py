@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
@@ -15,6 +16,21 @@ from course_lib.exercises import Case, Exercise, Mistake, Watched, draw, halves
 # --- 3: softmax before a loss that has its own ----------------------------------------------------
 
 Outcome = tuple[Tensor, Tensor]
+
+
+def _led_back(loss: Any, sources: Sequence[Tensor]) -> list[Any]:
+    """The loss, and its gradient at each source, in words where there is none."""
+    if isinstance(loss, float):  # by `.item()`
+        loss = torch.tensor(loss, dtype=torch.float64)
+    if not isinstance(loss, Tensor) or loss.ndim:
+        return [loss, "nothing leads back from a loss that is no single tensor"]
+    seen: list[Any] = [loss.item()]
+    if not math.isfinite(seen[0]):
+        return [*seen, "none, as the loss is not finite"]
+    slopes: Sequence[Tensor | None] = [None] * len(sources)
+    if loss.requires_grad:
+        slopes = torch.autograd.grad(loss, list(sources), allow_unused=True)
+    return [*seen, *("nothing leads back" if slope is None else slope for slope in slopes)]
 
 
 def _classified(weight: Tensor, bias: Tensor, inputs: Tensor, labels: Tensor) -> Outcome:
@@ -55,10 +71,23 @@ def _classified_cases(generator: torch.Generator) -> Iterator[Case]:
         yield weight, bias, inputs, labels
 
 
-twice = Exercise(
+def _learning(
+    ask: Callable[..., Any], weight: Tensor, bias: Tensor, inputs: Tensor, labels: Tensor
+) -> dict[str, Any]:
+    """Both results, and what weight and bias would learn from the loss."""
+    with torch.enable_grad():
+        sources = weight.requires_grad_(), bias.requires_grad_()
+        chances, loss = ask(*sources, inputs, labels)
+        names = "loss", "gradient of the weight", "gradient of the bias"
+        seen = dict(zip(names, _led_back(loss, sources), strict=False))
+    return {"chances": chances.detach() if isinstance(chances, Tensor) else chances, **seen}
+
+
+twice = Watched(
     label="ex-clinic-twice",
     oracle=_classified,
     cases=_classified_cases,
+    watch=_learning,
     hint="Two numbers come back. What does `cross_entropy` do first with what it gets, and what"
     " may a score be, so that softmax can make any chance of it?",
     mistakes=(
@@ -112,6 +141,11 @@ twice = Exercise(
         Mistake(
             _classified_like(_softmax, lambda s, y: F.cross_entropy(s, y, reduction="sum")),
             "The loss is the mean over the pictures, not the sum.",
+        ),
+        Mistake(
+            lambda *given: tuple(result.detach() for result in _classified(*given)),
+            "The loss is right, but nothing leads back from it to the weight and the bias, so they"
+            " cannot learn.",
         ),
         Mistake(
             lambda *given: _classified(*given)[::-1],
@@ -170,6 +204,22 @@ def _loss_cases(generator: torch.Generator) -> Iterator[Case]:
         amounts = halves(generator, count)
         amounts[0] = amounts[1] + 2
         yield halves(generator, count, 1), amounts, "amount"
+    # Sure and wrong: beyond what a rounded chance, and its logarithm, can tell.
+    sure = torch.tensor([[1000.0, -1000.0], [200.0, -200.0]])
+    yield sure, torch.tensor([1, 0]), "one class"
+    yield sure, torch.full((2, 2), 0.5), "shares"
+    for score in (20, 1000):
+        scores = score * torch.tensor([[1.0, -1.0], [1.0, -1.0]])
+        yield scores, torch.tensor([[0.0, 0.0], [1.0, 0.0]]), "several"
+
+
+def _priced(ask: Callable[..., Any], scores: Tensor, labels: Tensor, form: str) -> dict[str, Any]:
+    """The loss, and what the scores would learn from it."""
+    with torch.enable_grad():
+        loss = ask(scores.requires_grad_(), labels, form)
+        return dict(
+            zip(("loss", "gradient of the scores"), _led_back(loss, [scores]), strict=False)
+        )
 
 
 _PATIENTS = {
@@ -179,10 +229,11 @@ _PATIENTS = {
     "amount": "The fourth form: `(N, 1)` less `(N,)` is a table of all pairs.",
 }
 
-labels = Exercise(
+labels = Watched(
     label="ex-clinic-labels",
     oracle=_loss,
     cases=_loss_cases,
+    watch=_priced,
     hint="Take the form of the failing case. What is one label, what may it be, and which loss asks"
     " for that?",
     mistakes=(
@@ -201,6 +252,26 @@ labels = Exercise(
         Mistake(
             _loss_but({"several": lambda s, y: F.binary_cross_entropy_with_logits(s.sigmoid(), y)}),
             "The third form: this loss has a sigmoid of its own.",
+        ),
+        Mistake(
+            lambda scores, labels, form: _loss(scores, labels, form).detach(),
+            "The loss is right, but nothing leads back from it to the scores, so no network can"
+            " learn.",
+        ),
+        Mistake(
+            _loss_but({"several": lambda s, y: F.binary_cross_entropy(s.sigmoid(), y)}),
+            "The third form: right, until a sigmoid is rounded to 1 or 0, and a wrong score costs"
+            " 100, whatever it is: leave both steps to one function.",
+        ),
+        Mistake(
+            _loss_but({"one class": lambda s, y: F.nll_loss(s.softmax(1).log(), y)}),
+            "The first form: right, until a chance is so small that it is 0: leave the softmax to"
+            " the loss.",
+        ),
+        Mistake(
+            _loss_but({"shares": lambda s, y: -(y * s.softmax(1).log()).sum(1).mean()}),
+            "The second form: right, until a chance is so small that it is 0: leave the softmax to"
+            " the loss.",
         ),
         Mistake(
             _loss_but({"several": lambda s, y: F.binary_cross_entropy(s.softmax(1), y)}),
@@ -274,6 +345,8 @@ def _measured(
     after: str = "restored",
     share: Callable[[list[tuple[int, int]]], float] = _share,
     backward: bool = False,
+    frozen: bool = False,
+    untracked: bool = False,
 ) -> Callable[[nn.Module, Batches, Batches], float]:
     """The accuracy on one of the two sets, in a mode, and what is left behind."""
 
@@ -287,6 +360,10 @@ def _measured(
             F.cross_entropy(network(inputs), labels).backward()
         if after != "as is":
             network.train(before if after == "restored" else after == "training")
+        if frozen:
+            network.requires_grad_(False)
+        if untracked:
+            torch.set_grad_enabled(False)
         return result
 
     return answer
@@ -332,13 +409,16 @@ def _measurement(ask: Any, network: nn.Module, train: Batches, test: Batches) ->
     for parameter in network.parameters():  # in training mode, in the middle of a training
         parameter.grad = torch.ones_like(parameter) if before else None
     old = [_state(parameter) for parameter in network.parameters()]
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():  # which restores what was before
         torch.manual_seed(0)
         accuracy = ask(network, train, test)
+        tracking = torch.is_grad_enabled()
     return {
         "accuracy": float(accuracy.detach() if isinstance(accuracy, Tensor) else accuracy),
         "the network came in mode": _mode(before),
         "and left in mode": _mode(network.training),
+        "torch tracks gradients": tracking,
+        "parameters may learn": all(p.requires_grad for p in network.parameters()),
         "running mean": "as it was" if torch.equal(statistics, norm.running_mean) else "moved",
         **{
             part: "as they were" if all(map(torch.equal, was, now)) else "changed"
@@ -405,6 +485,16 @@ modes = Watched(
             _measured(backward=True),
             "The number is right. But the network's gradients have changed, and the next step would"
             " go along them: what does a measurement need `backward` for?",
+        ),
+        Mistake(
+            _measured(frozen=True),
+            "The number is right. But the network's parameters have been frozen, and whoever goes"
+            " on training learns nothing.",
+        ),
+        Mistake(
+            _measured(untracked=True),
+            "The number is right. But gradients are switched off for good, for everybody: use"
+            " `torch.no_grad()` in a `with`, which switches them on again.",
         ),
         Mistake(
             _measured(share=_mean_share),
