@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from dependencies import Library
+from kernels import CAN_FORK, ForkedProvisioner, preload
 from notebooks import Cache, Notebook, NotebookError, Run, available_cores
 
 # On Linux ru_maxrss also counts the process that forked this one, if that was larger.
@@ -29,6 +31,7 @@ _PEAK = (
     else "str(__import__('resource').getrusage(0).ru_maxrss)"
 )
 _PEAK_UNITS_PER_MIB = 1024**2 if sys.platform == "darwin" else 1024
+LARGE_LIBRARIES = ("torch", "torchvision", "matplotlib.pyplot", "sklearn.datasets")
 _CPU = "sum(__import__('os').times()[:4])"  # its own and its ended children's
 
 
@@ -93,6 +96,8 @@ class Executor:
                 outcome.runs[notebook.document] = run
                 self.report(f"{job.label}  unchanged")
         if waiting:
+            if CAN_FORK:
+                preload(_libraries(waiting), _kernel_environment(self.root, self._threads))
             self.report(
                 f"Running {len(waiting)} of {len(notebooks)} notebooks, "
                 f"{self.jobs} at a time, threads of each: {self._threads}"
@@ -147,6 +152,18 @@ class _Job:
     label: str
 
 
+def _libraries(jobs: list[_Job]) -> list[str]:
+    """Those of `LARGE_LIBRARIES` that the notebooks import, or modules that they reach."""
+    files = {file for job in jobs for file in job.files}
+    sources = [source for job in jobs for source in job.notebook.sources]
+    text = "\n".join([*sources, *(file.read_text("utf-8") for file in files)])
+    return [
+        name
+        for name in LARGE_LIBRARIES
+        if re.search(rf"^\s*(import|from) {name.partition('.')[0]}\b", text, re.MULTILINE)
+    ]
+
+
 async def run_notebook(
     notebook: Notebook, environment: dict[str, str], limit_s: float, scratch: Path
 ) -> Run:
@@ -172,6 +189,10 @@ async def run_notebook(
         transport="ipc",
         connection_file=str(sockets / "k.json"),
     )
+    if CAN_FORK:
+        kernel.provisioner = ForkedProvisioner(
+            parent=kernel, kernel_id=kernel.kernel_id, kernel_spec=kernel.kernel_spec
+        )
     book = nbformat.reads(notebook.clean(), as_version=4)
     client = NotebookClient(book, km=kernel, timeout=None, coalesce_streams=True)
     started = time.monotonic()
