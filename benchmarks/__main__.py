@@ -182,7 +182,12 @@ def _machine(device: torch.device) -> dict[str, Any]:
 
 
 def _short(result: Result) -> dict[str, Any]:
-    """A result's fields as they are written: what is not there is left out, numbers are rounded."""
+    """A result's fields as they are written: rounded, without what is not there.
+
+    The reason why something is slow is left out where it is not, as far as a goal can tell.
+    """
+    if result.at_most is not None and result.ratio <= result.at_most:
+        result = replace(result, why="")
     defaults = {field.name: field.default for field in fields(Result)}
     return {
         name: _rounded(value)

@@ -83,9 +83,10 @@ def test_runs_end_to_end_and_writes_what_it_found(
     assert (forward.direction, backward.direction) == (FORWARD, BACKWARD)
     for result in forward, backward:
         assert (result.operation, result.size, result.device) == ("twice", "4×5", "cpu")
-        assert (result.threads, result.library, result.why) == (1, "torch", "it is slow")
+        assert (result.threads, result.library) == (1, "torch")
         assert 0 < result.quartiles[0] <= result.ratio <= result.quartiles[1]
         assert 3 <= result.rounds <= 200
+    assert (forward.why, backward.why) == ("it is slow", "")  # which reaches its goal
     lines = capsys.readouterr().out.splitlines()
     (line, other) = [row for row in lines if row[:5] == "twice"]
     assert line.endswith("over 0.00")

@@ -19,7 +19,8 @@ import pytest
 
 import build
 from dependencies import Library
-from execution import Executor, Outcome
+from execution import Executor, Outcome, imported_ahead
+from kernels import CAN_FORK
 from notebooks import Cache, Notebook, NotebookError, Run
 
 TOOLS = Path(build.__file__).parent
@@ -592,6 +593,63 @@ def test_the_cache_keeps_a_few_runs_and_survives_a_broken_file(tmp_path: Path) -
 
 
 # --- running -------------------------------------------------------------------------------------
+
+FORKED = """
+import sys
+import multiprocessing
+found = "matplotlib.pyplot" in sys.modules
+own = [path for path in sys.path if path.endswith("tools")]
+import matplotlib.pyplot as plt
+print(found, own, multiprocessing.get_start_method(allow_none=True), plt.get_backend())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CAN_FORK, reason="kernels are not forked here")
+def test_kernels_find_large_libraries_imported_and_nothing_else_changed(project: Project) -> None:
+    project.write_notebook("one", "# One", FORKED)
+    code, said = project.build()
+    assert code == 0, said
+    assert "True [] None module://matplotlib_inline.backend_inline" in project.page("one")
+
+
+def test_libraries_are_imported_ahead_only_for_notebooks_that_do(tmp_path: Path) -> None:
+    module = tmp_path / "topic.py"
+    write(module, "def plot():\n    from matplotlib import pyplot\n")
+    text = make("text", "x = 'import torch'\nimport torchvision")
+    assert imported_ahead([text], {module}) == ["torchvision", "matplotlib.pyplot"]
+
+
+SLOW_ONCE = """
+import time
+from pathlib import Path
+ran = Path(r"{folder}", "ran")
+while not ran.exists() and time.process_time() < 3:
+    pass
+ran.touch()
+"""
+
+
+def test_a_budget_that_is_broken_beside_another_notebook_is_tried_alone(
+    library: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = make("#", SLOW_ONCE.format(folder=library), document="a/one", course={"budget_s": 2.5})
+    outcome = execute(library, [one, make("#", "1", document="a/two")], jobs=2)
+    assert not outcome.failures
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines if line[:3] == "one"] == [
+        ["one", "ran", "in"], ["one", "runs", "once"], ["one", "ran", "in"],
+    ]  # fmt: skip
+    assert outcome.runs["a/one"].undisturbed_s < 2.5
+
+
+def test_a_budget_that_is_broken_alone_stays_broken(
+    library: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = make("#", "1", document="a/one", course={"budget_s": 0.001})
+    execute(library, [one], jobs=2)
+    assert "once more" not in capsys.readouterr().out
+
 
 # Ends only if the other notebook runs at the same time.
 MEET = """

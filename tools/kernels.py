@@ -27,17 +27,20 @@ _CONTEXT: Any = multiprocessing.get_context("forkserver" if CAN_FORK else None)
 
 
 def preload(libraries: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Begin to import libraries in the process that kernels come from, if it does not run yet.
+    """Start the process that kernels come from, if it does not run yet, and wait for its imports.
 
     Args:
-        libraries: by name; those that cannot be imported are left out.
-        environment: what the libraries find when they are imported.
+        libraries: what it imports, by name; those that cannot be imported are left out.
+        environment: what they find when they are imported.
     """
     _CONTEXT.set_forkserver_preload(["ipykernel.kernelapp", *libraries])
     # as ipykernel sets it before a notebook imports matplotlib
     backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     with mock.patch.dict(os.environ, {**environment, **backend}):
         forkserver.ensure_running()
+    ready = _CONTEXT.Process()
+    ready.start()
+    ready.join()
 
 
 class ForkedProvisioner(LocalProvisioner):
@@ -87,9 +90,9 @@ def _be_a_kernel(options: list[str], folder: str, environment: dict[str, str]) -
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    tools = str(Path(__file__).parent)
-    given = environment.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:] = [*filter(None, given), *(path for path in sys.path if path != tools)]
+    given = list(filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)))
+    of_the_build = {Path(__file__).parent, *(Path(folder, "tools") for folder in given)}
+    sys.path[:] = [*given, *(path for path in sys.path if Path(path) not in of_the_build)]
     # what the notebook starts begins as it would from any other kernel
     multiprocessing.set_start_method(None, force=True)
     # a kernel with a parent does not tell how to reach it from a terminal
