@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -94,6 +95,23 @@ def test_learns_to_find_rectangles(kind: Any) -> None:
             near = (own["boxes"] - box).abs().amax(1) < 6
             right += bool((near & (own["labels"] == label)).any())
     assert right >= 10  # of 16
+
+
+@pytest.mark.parametrize("kind", [*KINDS, partial(topic.FastRCNN, pooling="pool")])
+def test_trains_and_finds_in_sixteen_bits(kind: Any) -> None:
+    scenes = [scene(n) for n in range(4)]
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        history = topic.train_detector(
+            model := detector(kind), scenes, epochs=1, batch_size=4, progress=False,
+            precision=precision, device="cpu",
+        )  # fmt: skip
+        losses[precision] = history.train_loss[0]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.03)
+    assert losses["bfloat16"] != losses["float32"]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        candidates = model.candidates(torch.stack([s["image"] for s in scenes]), scenes)
+    assert {value.dtype for value in candidates} == {torch.float32}
 
 
 @pytest.mark.parametrize("kind", KINDS)

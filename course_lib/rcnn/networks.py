@@ -117,7 +117,7 @@ class Merge(nn.Module):
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Return a map of the size and channels of the fine one."""
         above = F.interpolate(self.up(coarse), scale_factor=2.0, mode="nearest")
-        return F.relu(self.across(fine) + above)
+        return _precise(F.relu(self.across(fine) + above), self.up)
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -126,6 +126,11 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
     )
+
+
+def _precise(output: Tensor, layer: nn.Conv2d | nn.Linear) -> Tensor:
+    """Leave what autocast computed in 16 bits: a box has no place in them."""
+    return output.to(layer.weight.dtype)
 
 
 def _small(layer: nn.Conv2d | nn.Linear) -> Any:
@@ -166,7 +171,8 @@ class RegionHead(nn.Module):
             scores ``Tensor[R, K + 1]`` and changes ``Tensor[R, K + 1, 4]``, times `BOX_WEIGHTS`.
         """
         hidden = self.hidden(regions)
-        return self.classes(hidden), self.boxes(hidden).unflatten(1, (-1, 4))
+        classes, boxes = (_precise(layer(hidden), layer) for layer in (self.classes, self.boxes))
+        return classes, boxes.unflatten(1, (-1, 4))
 
 
 # --- what all detectors share -------------------------------------------------------------------
@@ -526,7 +532,7 @@ class RegionProposalNetwork(nn.Module):
         anchors = anchor_grid(
             (rows, columns), self.stride, self.scales, self.ratios, device=features.device
         )
-        output = self.output(self.hidden(features)).permute(0, 2, 3, 1)
+        output = _precise(self.output(self.hidden(features)), self.output).permute(0, 2, 3, 1)
         output = output.reshape(features.shape[0], anchors.shape[0], 5)
         return output[..., 0], output[..., 1:], anchors.to(output.dtype)
 
@@ -694,7 +700,7 @@ class SSD(Detector):
             self.ratios,
             device=images.device,
         )
-        said = torch.cat(outputs, 1)
+        said = torch.cat(outputs, 1).to(images.dtype)
         return said[..., 4:], said[..., :4], boxes.to(said.dtype)
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
