@@ -91,7 +91,8 @@ def test_runs_end_to_end_and_writes_what_it_found(
     (line, other) = [row for row in lines if row[:5] == "twice"]
     assert line.endswith("over 0.00")
     assert other.endswith("ok 1000000000.00")
-    assert f"{forward.ratio:.2f}" in line
+    # which is written with four digits, and so may be rounded twice
+    assert {f"{forward.ratio + least:.2f}" for least in (-5e-4, 5e-4)} & set(line.split())
     assert any(row.startswith("1 of 2 goals reached; memory at most 2 times") for row in lines)
     (picture,) = tmp_path.glob("*.svg")
     assert "twice 4×5 | torch, with backward" in picture.read_text("utf-8")

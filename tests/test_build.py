@@ -13,7 +13,9 @@ import time
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -205,6 +207,14 @@ def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("PYTHONDONTWRITEBYTECODE", "")
         patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fork_server() -> Iterator[None]:
+    """Let kernels come from a server of their own, not from one that another test has started."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # which is there for tests
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -611,6 +621,18 @@ def test_kernels_find_large_libraries_imported_and_nothing_else_changed(project:
     code, said = project.build()
     assert code == 0, said
     assert "True [] None module://matplotlib_inline.backend_inline" in project.page("one")
+
+
+def test_kernels_do_not_run_the_program_that_starts_them(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = ModuleType("__main__")
+    program.__file__ = str(library / "program.py")
+    write(library / "program.py", f"open(r'{library / 'it ran'}', 'w').close()")
+    monkeypatch.setitem(sys.modules, "__main__", program)
+    assert not execute(library, [make("#", "1")]).failures
+    assert not (library / "it ran").exists()
+    assert sys.modules["__main__"] is program
 
 
 def test_libraries_are_imported_ahead_only_for_notebooks_that_do(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import forkserver
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -38,9 +39,7 @@ def preload(libraries: Sequence[str], environment: Mapping[str, str]) -> None:
     backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     with mock.patch.dict(os.environ, {**environment, **backend}):
         forkserver.ensure_running()
-    ready = _CONTEXT.Process()
-    ready.start()
-    ready.join()
+    _started().join()
 
 
 class ForkedProvisioner(LocalProvisioner):
@@ -63,8 +62,7 @@ class _Process:
     stdin = stdout = stderr = None
 
     def __init__(self, **options: Any) -> None:
-        self._process = _CONTEXT.Process(**options)
-        self._process.start()
+        self._process = _started(**options)
         self.pid = self._process.pid
         self.kill = self._process.kill
         self.terminate = self._process.terminate
@@ -79,6 +77,18 @@ class _Process:
     def send_signal(self, number: int) -> None:
         with suppress(ProcessLookupError):  # to one that has ended Popen sends nothing either
             os.kill(self.pid, number)
+
+
+def _started(**options: Any) -> Any:
+    """A process that has started, and does not begin by importing the program that runs here."""
+    process = _CONTEXT.Process(**options)
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = main
+    return process
 
 
 def _be_a_kernel(options: list[str], folder: str, environment: dict[str, str]) -> None:
