@@ -21,8 +21,7 @@ from unittest import mock
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning import LocalProvisioner
 
-# where a fork of a process with Apple's or Microsoft's libraries loaded would not be safe,
-# or not be possible, kernels begin on their own
+# elsewhere a fork with so many libraries loaded may not be safe, and kernels begin on their own
 CAN_FORK = sys.platform == "linux"
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if CAN_FORK else None)
 

@@ -206,6 +206,7 @@ def describe_surroundings(root: Path) -> dict[str, str]:
         "visible": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         "device": os.environ.get("COURSE_DEVICE", ""),
         "execution": _hash(Path(__file__).with_name("execution.py")),
+        "kernels": _hash(Path(__file__).with_name("kernels.py")),
     }
 
 
